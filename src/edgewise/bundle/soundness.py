@@ -1,0 +1,97 @@
+"""Does a manifest make sense as a whole? Field types are checked when it is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from edgewise.bundle.manifest import (
+    MANIFEST,
+    BundleRoute,
+    Coefficients,
+    FallbackKind,
+    Manifest,
+    Part,
+    RouteKind,
+    Side,
+)
+from edgewise.errors import BadInput
+
+MAX_ROUTES = 64
+MAX_PART_BYTES = 2**31
+_FILE_NAME = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,127}")
+
+
+def check_manifest(manifest: Manifest, where: str) -> None:
+    """Refuse a manifest whose fields contradict each other.
+
+    Raises:
+        BadInput: naming the first contradiction.
+    """
+    _check_unique([part.name for part in manifest.parts], f"parts of {where}")
+    _check_unique([part.path for part in manifest.parts], f"part files of {where}")
+    _check_unique([route.name for route in manifest.routes], f"routes of {where}")
+    if not 1 <= len(manifest.routes) <= MAX_ROUTES:
+        raise _unsound(where, f"1 to {MAX_ROUTES} routes", str(len(manifest.routes)))
+    for part in manifest.parts:
+        _check_part(part, where)
+    for route in manifest.routes:
+        _check_route(route, manifest, where)
+    _check_fallback(manifest, where)
+
+
+def _check_unique(names: list[str], what: str) -> None:
+    if len(set(names)) != len(names):
+        raise BadInput(
+            expected=f"different names for the {what}", found="a name twice", remedy="plan it anew"
+        )
+
+
+def _check_part(part: Part, where: str) -> None:
+    if not _FILE_NAME.fullmatch(part.path) or part.path == MANIFEST:
+        raise _unsound(where, "a plain file name for each part", repr(part.path[:80]))
+    if not re.fullmatch(r"[0-9a-f]{64}", part.sha256):
+        raise _unsound(where, f"a SHA-256 for the part {part.name!r}", repr(part.sha256[:80]))
+    if not 0 < part.bytes <= MAX_PART_BYTES:
+        raise _unsound(where, f"a part of 1 to {MAX_PART_BYTES} bytes", str(part.bytes))
+
+
+def _check_route(route: BundleRoute, manifest: Manifest, where: str) -> None:
+    sides = {part.name: part.side for part in manifest.parts}
+    for name, side in ((route.device_part, Side.DEVICE), (route.server_part, Side.SERVER)):
+        if name is not None and sides.get(name) not in (side, Side.BOTH):
+            raise _unsound(where, f"a {side} part for the route {route.name!r}", repr(name[:80]))
+    wanted = _PARTS_OF_KIND.get(route.kind)
+    has = (route.device_part is not None, route.server_part is not None)
+    if wanted is not None and has != wanted:
+        raise _unsound(where, f"the parts of a {route.kind} route in {route.name!r}", str(has))
+    if bool(route.boundary) != (route.server_part is not None):
+        raise _unsound(where, f"bounds for what {route.name!r} sends", "none or too many")
+    if route.quality_level is not None and not 1 <= route.quality_level <= 100:
+        raise _unsound(where, "a quality level of 1 to 100", str(route.quality_level))
+    if min(_numbers(route.coefficients)) < 0:
+        raise _unsound(where, "coefficients of at least 0", f"less in {route.name!r}")
+
+
+_PARTS_OF_KIND: Mapping[RouteKind, tuple[bool, bool]] = {
+    RouteKind.LOCAL: (True, False),
+    RouteKind.SPLIT: (True, True),
+    RouteKind.CLOUD: (False, True),
+}
+
+
+def _numbers(c: Coefficients) -> tuple[float, ...]:
+    return (c.device_s, c.cloud_s, c.up_bytes, c.down_bytes, c.rtts)
+
+
+def _check_fallback(manifest: Manifest, where: str) -> None:
+    fallback = manifest.fallback
+    if (fallback.kind is FallbackKind.NONE) != (fallback.part is None):
+        raise _unsound(where, "a part for every fallback but 'none'", repr(fallback.part))
+    sides = {part.name: part.side for part in manifest.parts}
+    if fallback.part is not None and sides.get(fallback.part) not in (Side.DEVICE, Side.BOTH):
+        raise _unsound(where, "a device part as fallback", repr(fallback.part[:80]))
+
+
+def _unsound(where: str, expected: str, found: str) -> BadInput:
+    return BadInput(expected=f"{expected} in {where}", found=found, remedy="plan it anew")

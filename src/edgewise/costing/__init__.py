@@ -1,0 +1,1 @@
+"""What a network costs on a device and in the cloud. Reserved."""

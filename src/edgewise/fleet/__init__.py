@@ -1,0 +1,1 @@
+"""Many devices and servers on one clock with one seed. Reserved."""

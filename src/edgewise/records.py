@@ -1,0 +1,248 @@
+"""Strict JSON and TOML records: dataclasses in and out, anything unknown refused.
+
+The annotations of a dataclass are its schema. Supported: str, int, float (finite; integers are
+taken), bool, enums of strings, ``X | None``, ``tuple[X, ...]``, ``Mapping[str, X]``, and other
+dataclasses. Data from files and networks is hostile, so nothing is converted silently.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edgewise.errors import BadInput
+
+T = TypeVar("T")
+_MAX_DEPTH = 32
+
+
+def read_record(cls: type[T], data: object, *, where: str) -> T:
+    """Build ``cls`` from parsed JSON or TOML.
+
+    Args:
+        cls: a dataclass.
+        data: what the parser gave.
+        where: the name of the source, for messages.
+
+    Raises:
+        BadInput: on an unknown, missing or ill-typed field; it names the path to the field.
+
+    >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+    ... class Point:
+    ...     x: float
+    ...     tags: tuple[str, ...] = ()
+    >>> read_record(Point, {"x": 1, "tags": ["a"]}, where="demo")
+    Point(x=1.0, tags=('a',))
+    """
+    value: T = _read(cls, data, where)
+    return value
+
+
+def write_record(value: object) -> Any:
+    """The JSON form of a dataclass: the inverse of :func:`read_record`."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: write_record(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): write_record(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [write_record(item) for item in value]
+    return value
+
+
+def parse_json(raw: bytes | str, *, where: str, max_bytes: int = 16_000_000) -> object:
+    """Parse JSON that nobody vouches for: bounded size and depth, no NaN, no repeated keys.
+
+    Raises:
+        BadInput: on anything else.
+    """
+    if len(raw) > max_bytes:
+        raise BadInput(
+            expected=f"at most {max_bytes} bytes of JSON in {where}",
+            found=f"{len(raw)} bytes",
+            remedy="use the file that edgewise wrote",
+        )
+    try:
+        value: object = json.loads(
+            raw, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys
+        )
+    except (ValueError, RecursionError) as error:
+        raise BadInput(
+            expected=f"valid JSON in {where}", found=_short(error), remedy="write it anew"
+        ) from None
+    _check_depth(value, where)
+    return value
+
+
+def read_toml(cls: type[T], path: Path) -> T:
+    """Build ``cls`` from a TOML file.
+
+    Raises:
+        BadInput: when the file is missing, no TOML, or does not fit ``cls``.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(
+            expected=f"a readable TOML file at {path}",
+            found=error.strerror or "an error",
+            remedy="check the path",
+        ) from None
+    except ValueError as error:
+        raise BadInput(
+            expected=f"valid TOML in {path}", found=_short(error), remedy="correct the file"
+        ) from None
+    return read_record(cls, data, where=str(path))
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"the constant {name}")
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a repeated key")
+    return result
+
+
+def _check_depth(value: object, where: str) -> None:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return
+    raise BadInput(
+        expected=f"JSON nested at most {_MAX_DEPTH} deep in {where}",
+        found="deeper nesting",
+        remedy="use the file that edgewise wrote",
+    )
+
+
+def _children(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _short(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+def _refuse(expected: str, data: object, where: str) -> BadInput:
+    found = f"{type(data).__name__} {str(data)[:60]!r}"
+    return BadInput(expected=f"{expected} at {where}", found=found, remedy="correct this field")
+
+
+def _read(kind: Any, data: object, where: str) -> Any:
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        return _read_optional(kind, data, where)
+    if origin is tuple:
+        return _read_tuple(kind, data, where)
+    if origin is not None and issubclass(origin, Mapping):
+        return _read_mapping(kind, data, where)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _read_dataclass(kind, data, where)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return _read_enum(kind, data, where)
+    return _SCALARS[kind](data, where)
+
+
+def _read_optional(kind: Any, data: object, where: str) -> Any:
+    members = [member for member in typing.get_args(kind) if member is not types.NoneType]
+    if data is None and len(members) < len(typing.get_args(kind)):
+        return None
+    if len(members) == 1:
+        return _read(members[0], data, where)
+    for member in members:
+        if type(data) is member:
+            return _read(member, data, where)
+    names = " or ".join(member.__name__ for member in members)
+    raise _refuse(names, data, where)
+
+
+def _read_tuple(kind: Any, data: object, where: str) -> tuple[Any, ...]:
+    if not isinstance(data, list | tuple):
+        raise _refuse("a list", data, where)
+    (member, _) = typing.get_args(kind)
+    return tuple(_read(member, item, f"{where}[{i}]") for i, item in enumerate(data))
+
+
+def _read_mapping(kind: Any, data: object, where: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise _refuse("a table", data, where)
+    (_, member) = typing.get_args(kind)
+    return {str(key): _read(member, item, f"{where}.{key}") for key, item in data.items()}
+
+
+def _read_dataclass(kind: type, data: object, where: str) -> Any:
+    if not isinstance(data, dict):
+        raise _refuse("a table", data, where)
+    members = {f.name: f for f in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(map(str, data)) - set(members))
+    if unknown:
+        raise BadInput(
+            expected=f"only the fields {', '.join(members)} at {where}",
+            found=f"{unknown[0][:60]!r}",
+            remedy="remove the field, or install the edgewise that knows it",
+        )
+    missing = [name for name, f in members.items() if name not in data and _is_required(f)]
+    if missing:
+        raise BadInput(
+            expected=f"the field {missing[0]!r} at {where}", found="nothing", remedy="add it"
+        )
+    return kind(**{k: _read(hints[k], item, f"{where}.{k}") for k, item in data.items()})
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _read_enum(kind: type[enum.Enum], data: object, where: str) -> enum.Enum:
+    values = [member.value for member in kind]
+    if data not in values:
+        raise _refuse(f"one of {', '.join(map(str, values))}", data, where)
+    return kind(data)
+
+
+def _read_exact(kind: type) -> Callable[[object, str], Any]:
+    def read(data: object, where: str) -> Any:
+        if type(data) is not kind:
+            raise _refuse(f"a value of type {kind.__name__}", data, where)
+        return data
+
+    return read
+
+
+def _read_float(data: object, where: str) -> float:
+    if type(data) not in (int, float) or not _is_finite(data):
+        raise _refuse("a finite number", data, where)
+    return float(typing.cast(float, data))
+
+
+def _is_finite(data: object) -> bool:
+    try:
+        return math.isfinite(typing.cast(float, data))
+    except OverflowError:
+        return False
+
+
+_SCALARS: Mapping[Any, Callable[[object, str], Any]] = {
+    str: _read_exact(str),
+    int: _read_exact(int),
+    bool: _read_exact(bool),
+    float: _read_float,
+    Any: lambda data, _: data,
+    object: lambda data, _: data,
+}

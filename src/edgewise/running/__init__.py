@@ -1,0 +1,22 @@
+"""The device half: a session that answers, with the cloud's help when that pays."""
+
+from edgewise.running.answer import Answer, InferenceSource
+from edgewise.running.choice import Choice, Policy, choose, predict_s
+from edgewise.running.link import HttpLink, Link, Reply, Request
+from edgewise.running.session import Options, Session, connect
+
+__all__ = [
+    "Answer",
+    "Choice",
+    "HttpLink",
+    "InferenceSource",
+    "Link",
+    "Options",
+    "Policy",
+    "Reply",
+    "Request",
+    "Session",
+    "choose",
+    "connect",
+    "predict_s",
+]

@@ -1,0 +1,135 @@
+"""One input of a request, in whichever form a route needs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from edgewise.bundle import BundleRoute, Manifest, PayloadCodec
+from edgewise.engines import Pace
+from edgewise.errors import BadInput
+from edgewise.preparation import (
+    ImagePreparation,
+    PixelCodec,
+    encode_pixels,
+    normalise,
+    open_pixels,
+    read_preparation,
+)
+from edgewise.tensors import Array, Feeds, check_array
+
+Input = Path | str | bytes | Array | Mapping[str, Array]
+
+PIXEL_CODECS: Mapping[PayloadCodec, PixelCodec] = {
+    PayloadCodec.PNG: PixelCodec.PNG,
+    PayloadCodec.JPEG: PixelCodec.JPEG,
+    PayloadCodec.WEBP: PixelCodec.WEBP,
+}
+
+
+class Content:
+    """One input: prepared pixels, the model's own tensors, or both.
+
+    Args:
+        feeds: the model's inputs by name, made when first asked for.
+        pixels: the cropped, resized 8-bit pixels when the input is a picture.
+        pace: the pace of the device that does the work.
+    """
+
+    def __init__(
+        self, feeds: Callable[[], Feeds], *, pixels: Array | None = None, pace: Pace
+    ) -> None:
+        self._make_feeds = feeds
+        self._feeds: Feeds | None = None
+        self._pixels = pixels
+        self._pace = pace
+
+    def suits(self, route: BundleRoute) -> bool:
+        """Whether the route can take this input: encoded pixels need a picture."""
+        return route.codec not in PIXEL_CODECS or self._pixels is not None
+
+    def feeds(self) -> Feeds:
+        """The model's inputs by name."""
+        if self._feeds is None:
+            self._feeds = self._pace.run(self._make_feeds)
+        return self._feeds
+
+    def encoded(self, route: BundleRoute) -> dict[str, Array]:
+        """The tensors that a cloud route sends."""
+        (bound,) = route.boundary
+        codec = PIXEL_CODECS.get(route.codec)
+        if codec is None or self._pixels is None:
+            return {bound.name: self.feeds()[bound.name]}
+        pixels = self._pixels
+        raw = self._pace.run(lambda: encode_pixels(pixels, codec, route.quality_level or 90))
+        return {bound.name: np.frombuffer(raw, np.uint8)}
+
+
+class InputReader:
+    """Turns what a caller has into :class:`Content`, as the bundle's manifest says.
+
+    Args:
+        manifest: of the bundle.
+        pace: the pace of the device that does the work.
+    """
+
+    def __init__(self, manifest: Manifest, pace: Pace) -> None:
+        self._inputs = {spec.name: spec for spec in manifest.inputs}
+        self._pace = pace
+        self._preparation: ImagePreparation | None = None
+        if manifest.preparation is not None:
+            self._preparation = read_preparation(json.dumps(manifest.preparation))
+
+    def read(self, value: Input) -> Content:
+        """Check and prepare one input.
+
+        Args:
+            value: a photo (path, file bytes, or 8-bit pixels H x W x C), the single input
+                tensor, or all inputs by name.
+
+        Raises:
+            BadInput: when it does not fit the model.
+        """
+        if isinstance(value, Mapping):
+            return self._from_feeds(value)
+        if isinstance(value, np.ndarray) and value.dtype != np.uint8:
+            return self._from_feeds({self._only_input(): value})
+        return self._from_photo(value)
+
+    def _from_feeds(self, feeds: Feeds) -> Content:
+        if sorted(feeds) != sorted(self._inputs):
+            raise BadInput(
+                expected=f"the inputs {', '.join(self._inputs)}",
+                found=", ".join(map(str, feeds)) or "none",
+                remedy="name each input as the model does",
+            )
+        for name, spec in self._inputs.items():
+            check_array(feeds[name], spec)
+        return Content(lambda: feeds, pace=self._pace)
+
+    def _from_photo(self, value: Path | str | bytes | Array) -> Content:
+        preparation = self._preparation
+        if preparation is None:
+            raise BadInput(
+                expected=f"arrays for the inputs {', '.join(self._inputs)}",
+                found=f"a {type(value).__name__}, and the bundle does not say how to prepare it",
+                remedy="pass arrays, or plan a model that has edgewise.preparation metadata",
+            )
+        source = Path(value) if isinstance(value, str) else value
+        pixels = open_pixels(source, preparation)
+        name = preparation.input
+        return Content(
+            lambda: {name: normalise(pixels, preparation)}, pixels=pixels, pace=self._pace
+        )
+
+    def _only_input(self) -> str:
+        if len(self._inputs) != 1:
+            raise BadInput(
+                expected=f"a mapping with the inputs {', '.join(self._inputs)}",
+                found="a single array",
+                remedy="pass each input by its name",
+            )
+        return next(iter(self._inputs))

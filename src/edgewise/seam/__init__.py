@@ -1,0 +1,1 @@
+"""What crosses between the halves, and what it leaks. Reserved."""

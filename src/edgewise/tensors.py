@@ -1,0 +1,124 @@
+"""Names, element types and shapes of the tensors that models take and give."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewise.errors import BadInput
+
+Array = NDArray[np.generic]
+Feeds = Mapping[str, Array]
+
+# Open Inference Protocol v2, "Tensor Data Types"; BYTES is left to the text routes.
+OIP_DATATYPES: Mapping[str, str] = {
+    "bool": "BOOL",
+    "uint8": "UINT8",
+    "uint16": "UINT16",
+    "uint32": "UINT32",
+    "uint64": "UINT64",
+    "int8": "INT8",
+    "int16": "INT16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float16": "FP16",
+    "float32": "FP32",
+    "float64": "FP64",
+}
+NUMPY_DTYPES: Mapping[str, str] = {oip: name for name, oip in OIP_DATATYPES.items()}
+
+
+class Role(enum.StrEnum):
+    """What a tensor is for: content, or the structure (masks, lengths, positions) around it."""
+
+    CONTENT = "content"
+    STRUCTURE = "structure"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One tensor that crosses a boundary.
+
+    Args:
+        name: the tensor's name in the graph.
+        dtype: a numpy name, such as ``float32``.
+        shape: sizes; a symbolic axis is its name.
+        role: content or structure.
+
+    >>> TensorSpec(name="x", dtype="float32", shape=("N", 3, 2)).nbytes(batch=4)
+    96
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    role: Role = Role.CONTENT
+
+    def __post_init__(self) -> None:
+        if self.dtype not in OIP_DATATYPES:
+            raise BadInput(
+                expected=f"tensor {self.name!r} of one of the types {', '.join(OIP_DATATYPES)}",
+                found=self.dtype,
+                remedy="convert the tensor in the model (Cast)",
+            )
+        for axis, size in enumerate(self.shape):
+            if isinstance(size, int) and size < 1:
+                raise BadInput(
+                    expected=f"tensor {self.name!r} with axes of at least 1",
+                    found=f"axis {axis} of size {size}",
+                    remedy="export the model with a real or a symbolic size",
+                )
+
+    @property
+    def itemsize_bytes(self) -> int:
+        """Bytes of one element."""
+        return np.dtype(self.dtype).itemsize
+
+    def concrete(self, batch: int = 1) -> tuple[int, ...]:
+        """The shape with every symbolic axis set to ``batch``."""
+        return tuple(size if isinstance(size, int) else batch for size in self.shape)
+
+    def nbytes(self, batch: int = 1) -> int:
+        """Bytes of the raw tensor, symbolic axes set to ``batch``."""
+        return math.prod(self.concrete(batch)) * self.itemsize_bytes
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+def check_array(array: Array, spec: TensorSpec) -> None:
+    """Refuse an array that is not what ``spec`` says.
+
+    Symbolic axes take any size of at least 1; floats must be finite.
+
+    Raises:
+        BadInput: on another dtype or shape, or on NaN or infinity.
+
+    >>> check_array(np.zeros((1, 2), np.float32), TensorSpec(name="x", dtype="float32",
+    ...                                                      shape=("N", 2)))
+    """
+    wanted = ", ".join(map(str, spec.shape))
+    if array.dtype.name != spec.dtype or not _fits(array.shape, spec.shape):
+        raise BadInput(
+            expected=f"{spec.dtype}[{wanted}] for the input {spec.name!r}",
+            found=f"{array.dtype.name}[{', '.join(map(str, array.shape))}]",
+            remedy="convert or reshape the array before the call",
+        )
+    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        raise BadInput(
+            expected=f"finite numbers in the input {spec.name!r}",
+            found="NaN or infinity",
+            remedy="clean the data before the call",
+        )
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
+    return len(shape) == len(wanted) and all(
+        size >= 1 if isinstance(want, str) else size == want
+        for size, want in zip(shape, wanted, strict=True)
+    )

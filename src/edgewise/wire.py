@@ -1,0 +1,342 @@
+"""One frame everywhere: an Open Inference Protocol JSON header, then raw little-endian tensors.
+
+Over HTTP the header's length stands in ``Inference-Header-Content-Length``. Nothing is copied
+or allocated while reading: tensors are views into the body, and every declared size is checked
+against the body and against the bundle's bounds first.
+
+Source of the format: Open Inference Protocol v2, "Binary Tensor Data Extension".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgewise.errors import BadInput
+from edgewise.records import parse_json
+from edgewise.tensors import NUMPY_DTYPES, OIP_DATATYPES, Array, Role, TensorSpec
+
+HEADER_LENGTH_FIELD = "Inference-Header-Content-Length"
+MAX_HEADER_BYTES = 65_536
+MAX_TENSORS = 64
+MAX_RANK = 16
+_NAME = re.compile(r"[A-Za-z0-9_./:\-]{1,256}")
+_REMEDY = "send frames as the bundle's manifest describes them"
+
+Parameters = Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What one tensor on the wire may be: its type, its shape, and its bytes.
+
+    Args:
+        name: as in the frame.
+        dtype: a numpy name.
+        shape: sizes; a symbolic axis is its name and takes what the bytes allow.
+        role: content or structure.
+        min_bytes: the fewest raw bytes.
+        max_bytes: the most raw bytes.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    role: Role = Role.CONTENT
+    min_bytes: int
+    max_bytes: int
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise BadInput(
+                expected="a tensor name of 1 to 256 letters, digits and _ . / : -",
+                found=repr(self.name[:80]),
+                remedy="rename the tensor",
+            )
+        TensorSpec(name=self.name, dtype=self.dtype, shape=self.shape, role=self.role)
+        if not 0 < self.min_bytes <= self.max_bytes:
+            raise BadInput(
+                expected=f"0 < min_bytes <= max_bytes for {self.name!r}",
+                found=f"{self.min_bytes} and {self.max_bytes}",
+                remedy="write the bundle anew",
+            )
+
+    @staticmethod
+    def exactly(spec: TensorSpec, *, batch: int = 1) -> Bound:
+        """The bound of a tensor whose every size is known.
+
+        >>> Bound.exactly(TensorSpec(name="x", dtype="float16", shape=("N", 8))).max_bytes
+        16
+        """
+        size = spec.nbytes(batch)
+        return Bound(
+            name=spec.name,
+            dtype=spec.dtype,
+            shape=spec.concrete(batch),
+            role=spec.role,
+            min_bytes=size,
+            max_bytes=size,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A request or a reply: named tensors with a few parameters.
+
+    Args:
+        tensors: arrays by name, in the order of the wire.
+        id: chosen by the device, returned by the server.
+        parameters: route, cut, deadline and the like.
+        model: name of the bundle; only replies carry it.
+    """
+
+    tensors: Mapping[str, Array]
+    id: str = ""
+    parameters: Parameters = field(default_factory=dict)
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """Bytes of a message and the length of the JSON header they start with."""
+
+    body: bytes
+    header_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorHeader:
+    """One tensor as the JSON header declares it, checked for sense."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """A checked JSON header; no tensor has been touched yet."""
+
+    tensors: tuple[TensorHeader, ...]
+    id: str
+    parameters: Parameters
+    model: str
+
+
+def encode_request(message: Message) -> Frame:
+    """The frame of a request.
+
+    >>> frame = encode_request(Message(tensors={"x": np.zeros((1, 2), np.float32)}, id="7"))
+    >>> len(frame.body) - frame.header_bytes
+    8
+    """
+    parameters: dict[str, Any] = {**message.parameters, "binary_data_output": True}
+    header = {
+        **({"id": message.id} if message.id else {}),
+        "parameters": parameters,
+        "inputs": [_describe(name, array) for name, array in message.tensors.items()],
+    }
+    return _frame(header, message)
+
+
+def encode_reply(message: Message) -> Frame:
+    """The frame of a reply."""
+    header = {
+        "model_name": message.model,
+        **({"id": message.id} if message.id else {}),
+        **({"parameters": dict(message.parameters)} if message.parameters else {}),
+        "outputs": [_describe(name, array) for name, array in message.tensors.items()],
+    }
+    return _frame(header, message)
+
+
+def read_header(raw: bytes | memoryview, *, body_bytes: int, key: str) -> Header:
+    """Check a JSON header before any tensor is looked at.
+
+    Args:
+        raw: the header's bytes alone.
+        body_bytes: length of header and tensors together.
+        key: ``inputs`` for a request, ``outputs`` for a reply.
+
+    Raises:
+        BadInput: when anything declared does not add up.
+    """
+    if not 0 < len(raw) <= MAX_HEADER_BYTES:
+        raise _refusal(f"a header of 1 to {MAX_HEADER_BYTES} bytes", f"{len(raw)} bytes")
+    data = parse_json(bytes(raw), where="the frame's header", max_bytes=MAX_HEADER_BYTES)
+    if not isinstance(data, dict):
+        raise _refusal("a JSON object as header", type(data).__name__)
+    tensors = _read_tensors(data.get(key), key)
+    total = len(raw) + sum(tensor.nbytes for tensor in tensors)
+    if total != body_bytes:
+        raise _refusal(f"a body of {total} bytes, as the header declares", f"{body_bytes} bytes")
+    return Header(
+        tensors=tensors,
+        id=_read_text(data, "id"),
+        parameters=_read_parameters(data.get("parameters", {})),
+        model=_read_text(data, "model_name"),
+    )
+
+
+def check_bounds(header: Header, bounds: Sequence[Bound]) -> None:
+    """Refuse a frame whose tensors are not exactly those that the bundle allows.
+
+    Raises:
+        BadInput: naming the first tensor that does not fit.
+    """
+    wanted = {bound.name: bound for bound in bounds}
+    found = [tensor.name for tensor in header.tensors]
+    if sorted(wanted) != sorted(found):
+        raise _refusal(f"the tensors {', '.join(wanted)}", ", ".join(found) or "none")
+    for tensor in header.tensors:
+        _check_bound(tensor, wanted[tensor.name])
+
+
+def read_message(body: bytes | memoryview, header: Header, *, header_bytes: int) -> Message:
+    """The tensors of a checked frame, as read-only views into its body."""
+    arrays: dict[str, Array] = {}
+    offset = header_bytes
+    for tensor in header.tensors:
+        kind = np.dtype(tensor.dtype).newbyteorder("<")
+        flat = np.frombuffer(body, kind, count=math.prod(tensor.shape), offset=offset)
+        arrays[tensor.name] = flat.reshape(tensor.shape)
+        offset += tensor.nbytes
+    return Message(tensors=arrays, id=header.id, parameters=header.parameters, model=header.model)
+
+
+def decode_request(frame: Frame, bounds: Sequence[Bound]) -> Message:
+    """Read a whole request that must hold exactly ``bounds``."""
+    return _decode(frame, bounds, "inputs")
+
+
+def decode_reply(frame: Frame, bounds: Sequence[Bound]) -> Message:
+    """Read a whole reply that must hold exactly ``bounds``."""
+    return _decode(frame, bounds, "outputs")
+
+
+def max_frame_bytes(bounds: Sequence[Bound]) -> int:
+    """The longest body that a frame with these tensors can have."""
+    return MAX_HEADER_BYTES + sum(bound.max_bytes for bound in bounds)
+
+
+def _decode(frame: Frame, bounds: Sequence[Bound], key: str) -> Message:
+    if not 0 < frame.header_bytes <= len(frame.body):
+        raise _refusal(
+            f"a header within the body's {len(frame.body)} bytes", f"{frame.header_bytes} bytes"
+        )
+    view = memoryview(frame.body)
+    header = read_header(view[: frame.header_bytes], body_bytes=len(view), key=key)
+    check_bounds(header, bounds)
+    return read_message(view, header, header_bytes=frame.header_bytes)
+
+
+def _frame(header: Mapping[str, Any], message: Message) -> Frame:
+    head = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
+    if len(head) > MAX_HEADER_BYTES:
+        raise _refusal(f"a header of at most {MAX_HEADER_BYTES} bytes", f"{len(head)} bytes")
+    parts = [head, *(_raw(array) for array in message.tensors.values())]
+    return Frame(body=b"".join(parts), header_bytes=len(head))
+
+
+def _raw(array: Array) -> bytes:
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+
+
+def _describe(name: str, array: Array) -> dict[str, Any]:
+    if array.dtype.name not in OIP_DATATYPES:
+        raise BadInput(
+            expected=f"tensor {name!r} of a type the protocol knows",
+            found=array.dtype.name,
+            remedy=f"use one of {', '.join(OIP_DATATYPES)}",
+        )
+    return {
+        "name": name,
+        "shape": list(array.shape),
+        "datatype": OIP_DATATYPES[array.dtype.name],
+        "parameters": {"binary_data_size": array.nbytes},
+    }
+
+
+def _read_tensors(data: object, key: str) -> tuple[TensorHeader, ...]:
+    if not isinstance(data, list) or not 0 < len(data) <= MAX_TENSORS:
+        raise _refusal(f"a list of 1 to {MAX_TENSORS} {key}", type(data).__name__)
+    tensors = tuple(map(_read_tensor, data))
+    if len({tensor.name for tensor in tensors}) != len(tensors):
+        raise _refusal("tensors with different names", "a name twice")
+    return tensors
+
+
+def _read_tensor(data: object) -> TensorHeader:
+    if not isinstance(data, dict):
+        raise _refusal("a JSON object for each tensor", type(data).__name__)
+    name, datatype = data.get("name"), data.get("datatype")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise _refusal("a tensor name of letters, digits and _ . / : -", repr(name)[:80])
+    if not isinstance(datatype, str) or datatype not in NUMPY_DTYPES:
+        raise _refusal(f"a known datatype for {name!r}", repr(datatype)[:40])
+    shape = _read_shape(data.get("shape"), name)
+    dtype = NUMPY_DTYPES[datatype]
+    nbytes = _read_binary_size(data.get("parameters"), name)
+    wanted = math.prod(shape) * np.dtype(dtype).itemsize
+    if nbytes != wanted:
+        raise _refusal(f"binary_data_size {wanted} for {name!r}", str(nbytes))
+    return TensorHeader(name=name, dtype=dtype, shape=shape, nbytes=nbytes)
+
+
+def _read_shape(data: object, name: str) -> tuple[int, ...]:
+    if not isinstance(data, list) or len(data) > MAX_RANK:
+        raise _refusal(f"a shape of at most {MAX_RANK} axes for {name!r}", repr(data)[:60])
+    if not all(type(size) is int and 0 < size < 2**31 for size in data):
+        raise _refusal(f"a shape of sizes from 1 to 2^31 for {name!r}", repr(data)[:60])
+    return tuple(data)
+
+
+def _read_binary_size(data: object, name: str) -> int:
+    size = data.get("binary_data_size") if isinstance(data, dict) else None
+    if type(size) is not int or size < 0:
+        raise _refusal(f"parameters.binary_data_size for {name!r}", repr(size)[:40])
+    return size
+
+
+def _read_text(data: Mapping[str, object], key: str) -> str:
+    value = data.get(key, "")
+    if not isinstance(value, str) or len(value) > 256:
+        raise _refusal(f"{key} as text of at most 256 characters", type(value).__name__)
+    return value
+
+
+def _read_parameters(data: object) -> Parameters:
+    if not isinstance(data, dict) or len(data) > MAX_TENSORS:
+        raise _refusal("parameters as a small JSON object", type(data).__name__)
+    for key, value in data.items():
+        if not isinstance(value, str | int | float | bool):
+            raise _refusal(f"text, number or truth value in {key[:40]!r}", type(value).__name__)
+    return data
+
+
+def _check_bound(tensor: TensorHeader, bound: Bound) -> None:
+    fits = len(tensor.shape) == len(bound.shape) and all(
+        isinstance(want, str) or size == want
+        for size, want in zip(tensor.shape, bound.shape, strict=True)
+    )
+    if tensor.dtype != bound.dtype or not fits:
+        raise _refusal(
+            f"{bound.dtype}{list(bound.shape)} for {bound.name!r}",
+            f"{tensor.dtype}{list(tensor.shape)}",
+        )
+    if not bound.min_bytes <= tensor.nbytes <= bound.max_bytes:
+        raise _refusal(
+            f"{bound.min_bytes} to {bound.max_bytes} bytes for {bound.name!r}",
+            f"{tensor.nbytes} bytes",
+        )
+
+
+def _refusal(expected: str, found: str) -> BadInput:
+    return BadInput(expected=expected, found=found, remedy=_REMEDY)
