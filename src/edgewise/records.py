@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import json
 import math
 import tomllib
@@ -22,6 +23,8 @@ from edgewise.errors import BadInput
 
 T = TypeVar("T")
 _MAX_DEPTH = 32
+_MAX_TOML_BYTES = 1_000_000
+_MAX_INTEGER = 2**53 - 1  # beyond it JavaScript rounds: RFC 7493 (I-JSON), section 2.2
 
 
 def read_record(cls: type[T], data: object, *, where: str) -> T:
@@ -47,9 +50,14 @@ def read_record(cls: type[T], data: object, *, where: str) -> T:
 
 
 def write_record(value: object) -> Any:
-    """The JSON form of a dataclass: the inverse of :func:`read_record`."""
+    """The JSON form of a dataclass: the inverse of :func:`read_record`.
+
+    A field whose default is infinite ("unlimited") is left out while it holds its default:
+    JSON has no infinity.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: write_record(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        members = [(f, getattr(value, f.name)) for f in dataclasses.fields(value)]
+        return {f.name: write_record(v) for f, v in members if not _is_unlimited(f, v)}
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, Mapping):
@@ -60,7 +68,10 @@ def write_record(value: object) -> Any:
 
 
 def parse_json(raw: bytes | str, *, where: str, max_bytes: int = 16_000_000) -> object:
-    """Parse JSON that nobody vouches for: bounded size and depth, no NaN, no repeated keys.
+    """Parse JSON that nobody vouches for, by rules that every JSON reader can keep.
+
+    UTF-8 only; bounded size and depth; no NaN, no infinity, no number that a double rounds to
+    infinity, no integer beyond ±(2^53 - 1), no lone surrogate, no repeated key (RFC 7493).
 
     Raises:
         BadInput: on anything else.
@@ -73,13 +84,17 @@ def parse_json(raw: bytes | str, *, where: str, max_bytes: int = 16_000_000) -> 
         )
     try:
         value: object = json.loads(
-            raw, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys
+            raw if isinstance(raw, str) else raw.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+            parse_int=_exact_int,
+            object_pairs_hook=_unique_keys,
         )
+        _check_tree(value, where)
     except (ValueError, RecursionError) as error:
         raise BadInput(
             expected=f"valid JSON in {where}", found=_short(error), remedy="write it anew"
         ) from None
-    _check_depth(value, where)
     return value
 
 
@@ -90,22 +105,47 @@ def read_toml(cls: type[T], path: Path) -> T:
         BadInput: when the file is missing, no TOML, or does not fit ``cls``.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            raw = file.read(_MAX_TOML_BYTES + 1)
+        data = tomllib.loads(_bounded(raw).decode("utf-8"))
     except OSError as error:
         raise BadInput(
             expected=f"a readable TOML file at {path}",
             found=error.strerror or "an error",
             remedy="check the path",
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(
             expected=f"valid TOML in {path}", found=_short(error), remedy="correct the file"
         ) from None
     return read_record(cls, data, where=str(path))
 
 
+def _bounded(raw: bytes) -> bytes:
+    if len(raw) > _MAX_TOML_BYTES:
+        raise ValueError(f"more than {_MAX_TOML_BYTES} bytes")
+    return raw
+
+
+def _is_unlimited(field: dataclasses.Field[Any], value: object) -> bool:
+    return isinstance(value, float) and math.isinf(value) and value == field.default
+
+
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"the constant {name}")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"the number {text[:40]}, too large for a double")
+    return value
+
+
+def _exact_int(text: str) -> int:
+    if len(text) > 17 or abs(int(text)) > _MAX_INTEGER:
+        raise ValueError(f"the integer {text[:40]}, beyond 2^53 - 1")
+    return int(text)
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -115,11 +155,15 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return result
 
 
-def _check_depth(value: object, where: str) -> None:
-    level = [value]
-    for _ in range(_MAX_DEPTH):
-        level = [child for item in level for child in _children(item)]
-        if not level:
+def _check_tree(value: object, where: str) -> None:
+    containers: list[object] = [[value]]
+    for _ in range(_MAX_DEPTH + 1):
+        members = [member for container in containers for member in _members(container)]
+        for member in members:
+            if isinstance(member, str):
+                member.encode("utf-8")  # a lone surrogate raises UnicodeEncodeError
+        containers = [member for member in members if isinstance(member, dict | list)]
+        if not containers:
             return
     raise BadInput(
         expected=f"JSON nested at most {_MAX_DEPTH} deep in {where}",
@@ -128,10 +172,10 @@ def _check_depth(value: object, where: str) -> None:
     )
 
 
-def _children(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+def _members(container: object) -> list[object]:
+    if isinstance(container, dict):
+        return [*container, *container.values()]
+    return typing.cast(list[object], container)
 
 
 def _short(error: Exception) -> str:
@@ -139,8 +183,15 @@ def _short(error: Exception) -> str:
 
 
 def _refuse(expected: str, data: object, where: str) -> BadInput:
-    found = f"{type(data).__name__} {str(data)[:60]!r}"
+    kind = type(data).__name__
+    found = f"{kind} of {len(data)}" if isinstance(data, dict | list) else f"{kind} {_shown(data)}"
     return BadInput(expected=f"{expected} at {where}", found=found, remedy="correct this field")
+
+
+def _shown(scalar: object) -> str:
+    if isinstance(scalar, int) and abs(scalar) > _MAX_INTEGER:
+        return "beyond 2^53 - 1"  # Python refuses to print very long integers
+    return repr(scalar[:60] if isinstance(scalar, str) else scalar)
 
 
 def _read(kind: Any, data: object, where: str) -> Any:
@@ -182,14 +233,16 @@ def _read_mapping(kind: Any, data: object, where: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise _refuse("a table", data, where)
     (_, member) = typing.get_args(kind)
-    return {str(key): _read(member, item, f"{where}.{key}") for key, item in data.items()}
+    return {
+        str(key): _read(member, item, f"{where}[{str(key)[:60]!r}]") for key, item in data.items()
+    }
 
 
 def _read_dataclass(kind: type, data: object, where: str) -> Any:
     if not isinstance(data, dict):
         raise _refuse("a table", data, where)
     members = {f.name: f for f in dataclasses.fields(kind)}
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     unknown = sorted(set(map(str, data)) - set(members))
     if unknown:
         raise BadInput(
@@ -202,7 +255,18 @@ def _read_dataclass(kind: type, data: object, where: str) -> Any:
         raise BadInput(
             expected=f"the field {missing[0]!r} at {where}", found="nothing", remedy="add it"
         )
-    return kind(**{k: _read(hints[k], item, f"{where}.{k}") for k, item in data.items()})
+    values = {k: _read(hints[k], item, f"{where}.{k}") for k, item in data.items()}
+    try:
+        return kind(**values)
+    except BadInput as error:
+        raise BadInput(
+            expected=f"{error.expected} at {where}", found=error.found, remedy=error.remedy
+        ) from None
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

@@ -44,13 +44,7 @@ class DeviceSpec:
     provenance: Provenance
 
     def __post_init__(self) -> None:
-        if self.relative_to != "this-machine":
-            raise BadInput(
-                expected=f"relative_to = 'this-machine' in the device {self.name!r}",
-                found=repr(self.relative_to),
-                remedy="measure the device against this machine",
-            )
-        _check_positive("slowdown", self.slowdown, f"the device {self.name!r}")
+        _check_relative(self.relative_to, self.slowdown, f"the device {self.name!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +114,22 @@ class CloudSpec:
     provenance: Provenance
 
     def __post_init__(self) -> None:
-        _check_positive("slowdown", self.slowdown, f"the cloud {self.name!r}")
+        _check_relative(self.relative_to, self.slowdown, f"the cloud {self.name!r}")
+
+
+def _check_relative(relative_to: str, slowdown: float, where: str) -> None:
+    if relative_to != "this-machine":
+        raise BadInput(
+            expected=f"relative_to = 'this-machine' in {where}",
+            found=repr(relative_to),
+            remedy="measure it against this machine",
+        )
+    if not 0 < slowdown < math.inf:
+        raise BadInput(
+            expected=f"a finite slowdown above 0 in {where}",
+            found=str(slowdown),
+            remedy="correct the spec",
+        )
 
 
 def _check_positive(label: str, value: float, where: str) -> None:

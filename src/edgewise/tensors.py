@@ -63,7 +63,7 @@ class TensorSpec:
         if self.dtype not in OIP_DATATYPES:
             raise BadInput(
                 expected=f"tensor {self.name!r} of one of the types {', '.join(OIP_DATATYPES)}",
-                found=self.dtype,
+                found=repr(self.dtype)[:80],
                 remedy="convert the tensor in the model (Cast)",
             )
         for axis, size in enumerate(self.shape):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from edgewise.errors import BadInput
 
-_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z/]*)\s*")
+_NUMBER = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z/]*)\s*")
 _RATES: Mapping[str, float] = {
     "bit/s": 1 / 8,
     "kbit/s": 1e3 / 8,
@@ -59,17 +59,17 @@ def parse_size(text: str) -> float:
 
 def _parse(text: str, factors: Mapping[str, float], what: str) -> float:
     match = _NUMBER.fullmatch(text)
-    units = ", ".join(factors)
+    found = repr(text[:60])
+    units = f"use one of the units {', '.join(factors)}"
     if match is None:
-        raise BadInput(expected=what, found=repr(text), remedy=f"use one of the units {units}")
-    value = float(match[1])
+        raise BadInput(expected=what, found=found, remedy=units)
+    bare_zero = not match[2] and float(match[1]) == 0
+    if not bare_zero and match[2] not in factors:
+        raise BadInput(expected=what, found=found, remedy=units)
+    value = float(match[1]) * factors.get(match[2], 1.0)
     if not math.isfinite(value) or value < 0:
-        raise BadInput(expected=what, found=repr(text), remedy="use a finite number, at least 0")
-    if not match[2] and value == 0:
-        return 0.0
-    if match[2] not in factors:
-        raise BadInput(expected=what, found=repr(text), remedy=f"use one of the units {units}")
-    return value * factors[match[2]]
+        raise BadInput(expected=what, found=found, remedy="use a finite number, at least 0")
+    return value
 
 
 def format_duration(seconds: float) -> str:

@@ -66,6 +66,18 @@ class Bound:
                 found=f"{self.min_bytes} and {self.max_bytes}",
                 remedy="write the bundle anew",
             )
+        self._check_shape()
+
+    def _check_shape(self) -> None:
+        if any(isinstance(size, str) for size in self.shape):
+            return
+        size = math.prod(map(int, self.shape)) * np.dtype(self.dtype).itemsize
+        if not self.min_bytes <= size <= self.max_bytes:
+            raise BadInput(
+                expected=f"bounds around the {size} bytes of {self.name!r}",
+                found=f"{self.min_bytes} and {self.max_bytes}",
+                remedy="write the bundle anew",
+            )
 
     @staticmethod
     def exactly(spec: TensorSpec, *, batch: int = 1) -> Bound:
@@ -143,7 +155,7 @@ def encode_request(message: Message) -> Frame:
         "parameters": parameters,
         "inputs": [_describe(name, array) for name, array in message.tensors.items()],
     }
-    return _frame(header, message)
+    return _frame(header, message, "inputs")
 
 
 def encode_reply(message: Message) -> Frame:
@@ -154,7 +166,7 @@ def encode_reply(message: Message) -> Frame:
         **({"parameters": dict(message.parameters)} if message.parameters else {}),
         "outputs": [_describe(name, array) for name, array in message.tensors.items()],
     }
-    return _frame(header, message)
+    return _frame(header, message, "outputs")
 
 
 def read_header(raw: bytes | memoryview, *, body_bytes: int, key: str) -> Header:
@@ -200,13 +212,19 @@ def check_bounds(header: Header, bounds: Sequence[Bound]) -> None:
 
 
 def read_message(body: bytes | memoryview, header: Header, *, header_bytes: int) -> Message:
-    """The tensors of a checked frame, as read-only views into its body."""
+    """The tensors of a checked frame, as read-only views into its body.
+
+    Raises:
+        BadInput: when the body is not as long as the header says, or a truth value is not 0 or 1.
+    """
+    view = memoryview(body).toreadonly()
+    total = header_bytes + sum(tensor.nbytes for tensor in header.tensors)
+    if total != len(view):
+        raise _refusal(f"a body of {total} bytes, as the header declares", f"{len(view)} bytes")
     arrays: dict[str, Array] = {}
     offset = header_bytes
     for tensor in header.tensors:
-        kind = np.dtype(tensor.dtype).newbyteorder("<")
-        flat = np.frombuffer(body, kind, count=math.prod(tensor.shape), offset=offset)
-        arrays[tensor.name] = flat.reshape(tensor.shape)
+        arrays[tensor.name] = _read_array(view[offset : offset + tensor.nbytes], tensor)
         offset += tensor.nbytes
     return Message(tensors=arrays, id=header.id, parameters=header.parameters, model=header.model)
 
@@ -237,12 +255,19 @@ def _decode(frame: Frame, bounds: Sequence[Bound], key: str) -> Message:
     return read_message(view, header, header_bytes=frame.header_bytes)
 
 
-def _frame(header: Mapping[str, Any], message: Message) -> Frame:
-    head = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
-    if len(head) > MAX_HEADER_BYTES:
-        raise _refusal(f"a header of at most {MAX_HEADER_BYTES} bytes", f"{len(head)} bytes")
-    parts = [head, *(_raw(array) for array in message.tensors.values())]
-    return Frame(body=b"".join(parts), header_bytes=len(head))
+def _frame(header: Mapping[str, Any], message: Message, key: str) -> Frame:
+    head = json.dumps(header, separators=(",", ":")).encode()
+    body = b"".join([head, *(_raw(array) for array in message.tensors.values())])
+    # What we write, every reader must take: better to learn it here than from a refusal.
+    read_header(head, body_bytes=len(body), key=key)
+    return Frame(body=body, header_bytes=len(head))
+
+
+def _read_array(raw: memoryview, tensor: TensorHeader) -> Array:
+    if tensor.dtype == "bool" and np.frombuffer(raw, np.uint8).max() > 1:
+        raise _refusal(f"truth values of 0 or 1 in {tensor.name!r}", "another byte")
+    kind = np.dtype(tensor.dtype).newbyteorder("<")
+    return np.frombuffer(raw, kind).reshape(tensor.shape)
 
 
 def _raw(array: Array) -> bytes:
@@ -266,7 +291,8 @@ def _describe(name: str, array: Array) -> dict[str, Any]:
 
 def _read_tensors(data: object, key: str) -> tuple[TensorHeader, ...]:
     if not isinstance(data, list) or not 0 < len(data) <= MAX_TENSORS:
-        raise _refusal(f"a list of 1 to {MAX_TENSORS} {key}", type(data).__name__)
+        found = f"{len(data)}" if isinstance(data, list) else type(data).__name__
+        raise _refusal(f"a list of 1 to {MAX_TENSORS} {key}", found)
     tensors = tuple(map(_read_tensor, data))
     if len({tensor.name for tensor in tensors}) != len(tensors):
         raise _refusal("tensors with different names", "a name twice")
@@ -294,7 +320,7 @@ def _read_shape(data: object, name: str) -> tuple[int, ...]:
     if not isinstance(data, list) or len(data) > MAX_RANK:
         raise _refusal(f"a shape of at most {MAX_RANK} axes for {name!r}", repr(data)[:60])
     if not all(type(size) is int and 0 < size < 2**31 for size in data):
-        raise _refusal(f"a shape of sizes from 1 to 2^31 for {name!r}", repr(data)[:60])
+        raise _refusal(f"a shape of sizes from 1 to 2^31 - 1 for {name!r}", repr(data)[:60])
     return tuple(data)
 
 
@@ -314,7 +340,8 @@ def _read_text(data: Mapping[str, object], key: str) -> str:
 
 def _read_parameters(data: object) -> Parameters:
     if not isinstance(data, dict) or len(data) > MAX_TENSORS:
-        raise _refusal("parameters as a small JSON object", type(data).__name__)
+        found = f"{len(data)} of them" if isinstance(data, dict) else type(data).__name__
+        raise _refusal(f"parameters as a JSON object of at most {MAX_TENSORS}", found)
     for key, value in data.items():
         if not isinstance(value, str | int | float | bool):
             raise _refusal(f"text, number or truth value in {key[:40]!r}", type(value).__name__)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +19,10 @@ from edgewise.bundle.soundness import check_manifest
 from edgewise.errors import BadInput
 from edgewise.records import parse_json, read_record, write_record
 from edgewise.tensors import TensorSpec
+
+MAX_MANIFEST_BYTES = 4_000_000
+_SWAP_TRIES = 100
+_COPY_AGAIN = "copy the bundle again, or plan it anew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +40,12 @@ class Bundle:
             BadInput: when the file is missing or is not what the manifest lists.
         """
         part = self.manifest.part(name)
-        raw = _read_file(self.path / part.path, max_bytes=part.bytes)
-        if len(raw) != part.bytes or hashlib.sha256(raw).hexdigest() != part.sha256:
+        raw = _read_file(self.path / part.path, sizes=range(part.bytes, part.bytes + 1))
+        if hashlib.sha256(raw).hexdigest() != part.sha256:
             raise BadInput(
                 expected=f"{part.path} as the manifest of {self.path} lists it",
                 found=f"another file of {len(raw)} bytes",
-                remedy="copy the bundle again, or plan it anew",
+                remedy=_COPY_AGAIN,
             )
         return raw
 
@@ -50,13 +57,13 @@ def open_bundle(path: Path | str) -> Bundle:
         BadInput: when the folder is no bundle, or its manifest is not sound.
     """
     folder = Path(path)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise BadInput(
             expected=f"a bundle folder at {folder}",
-            found="a file" if folder.exists() else "nothing",
+            found="a file" if os.path.exists(folder) else "nothing",
             remedy="make one with: edgewise plan MODEL -o BUNDLE",
         )
-    raw = _read_file(folder / MANIFEST, max_bytes=16_000_000)
+    raw = _read_file(folder / MANIFEST, sizes=range(1, MAX_MANIFEST_BYTES + 1))
     return Bundle(
         path=folder,
         manifest=read_manifest(raw, where=str(folder / MANIFEST)),
@@ -70,7 +77,7 @@ def read_manifest(raw: bytes, *, where: str = MANIFEST) -> Manifest:
     Raises:
         BadInput: on another schema, an unknown field, or parts and routes that do not fit.
     """
-    data = parse_json(raw, where=where)
+    data = parse_json(raw, where=where, max_bytes=MAX_MANIFEST_BYTES)
     schema = data.get("schema") if isinstance(data, dict) else None
     if type(schema) is not int or schema != SCHEMA:
         raise BadInput(
@@ -86,35 +93,39 @@ def read_manifest(raw: bytes, *, where: str = MANIFEST) -> Manifest:
 def write_bundle(folder: Path | str, manifest: Manifest, parts: Mapping[str, bytes]) -> Bundle:
     """Write a bundle so that it is there whole or not at all.
 
+    All is checked and written beside the folder first, then two renames swap it in. A kill
+    between the two leaves the former bundle whole in ``.NAME-…-old`` beside it.
+
     Args:
-        folder: replaced when it already holds a bundle, refused when it holds anything else.
+        folder: replaced when it holds a bundle and nothing else, refused when it holds more.
         manifest: what to write; its parts must match ``parts``.
         parts: the bytes of each part by its name.
 
     Raises:
-        BadInput: when the folder cannot be written, or the disk is full.
+        BadInput: when manifest and parts do not fit, the folder holds anything else or cannot
+            be written, or the disk is full.
     """
-    target = Path(folder)
-    check_manifest(manifest, str(target))
-    if target.exists() and not (target / MANIFEST).is_file():
-        raise BadInput(
-            expected=f"a bundle or nothing at {target}",
-            found="something else",
-            remedy="give -o another folder",
-        )
+    target = Path(os.path.realpath(folder))
+    raw = _manifest_bytes(manifest, str(target))
+    checked = read_manifest(raw, where=str(target))  # before it replaces one that can be read
+    _check_parts(manifest, parts)
+    files = {part.path: parts[part.name] for part in manifest.parts}
     try:
+        _check_replaceable(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         staged = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
         raise _unwritable(target, error) from None
     try:
-        _write_files(staged, manifest, parts)
+        staged.chmod(0o755)
+        for name, content in {**files, MANIFEST: raw}.items():
+            (staged / name).write_bytes(content)
         _swap(staged, target)
     except OSError as error:
         raise _unwritable(target, error) from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    return open_bundle(target)
+    return Bundle(path=Path(folder), manifest=checked, digest=hashlib.sha256(raw).hexdigest())
 
 
 def describe_part(
@@ -137,52 +148,113 @@ def describe_part(
     )
 
 
-def _write_files(staged: Path, manifest: Manifest, parts: Mapping[str, bytes]) -> None:
-    staged.chmod(0o755)
-    for part in manifest.parts:
-        (staged / part.path).write_bytes(parts[part.name])
-    text = json.dumps(write_record(manifest), indent=1, ensure_ascii=False, allow_nan=False)
-    (staged / MANIFEST).write_text(text + "\n", encoding="utf-8")
+def _manifest_bytes(manifest: Manifest, where: str) -> bytes:
+    check_manifest(manifest, where)
+    try:
+        text = json.dumps(write_record(manifest), indent=1, ensure_ascii=False, allow_nan=False)
+        raw = (text + "\n").encode("utf-8")
+    except ValueError as error:
+        raise BadInput(
+            expected=f"finite numbers and valid text in the manifest of {where}",
+            found=str(error)[:200],
+            remedy="correct the manifest",
+        ) from None
+    return raw
+
+
+def _check_parts(manifest: Manifest, parts: Mapping[str, bytes]) -> None:
+    listed = {part.name: (part.bytes, part.sha256) for part in manifest.parts}
+    given = {name: (len(raw), hashlib.sha256(raw).hexdigest()) for name, raw in parts.items()}
+    wrong = sorted(name for name, _ in listed.items() ^ given.items())
+    if wrong:
+        raise BadInput(
+            expected="exactly the parts that the manifest lists, byte for byte",
+            found=f"another, a missing or a further part {wrong[0]!r}",
+            remedy="list each part with describe_part",
+        )
+
+
+def _check_replaceable(target: Path) -> None:
+    try:
+        entries = sorted(os.listdir(target))
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        entries = [target.name] if os.path.lexists(target) else []
+    foreign = [name for name in entries if name != MANIFEST and not name.endswith(".onnx")]
+    if foreign or (entries and MANIFEST not in entries):
+        raise BadInput(
+            expected=f"a bundle or nothing at {target}",
+            found=f"something else: {(foreign or entries)[0]!r}",
+            remedy="give -o another folder",
+        )
 
 
 def _swap(staged: Path, target: Path) -> None:
     old = staged.with_name(staged.name + "-old")
-    if target.exists():
-        os.replace(target, old)
     try:
-        os.replace(staged, target)
+        _take_place(staged, target, old)
     except OSError:
-        if old.exists():
-            os.replace(old, target)
+        with contextlib.suppress(OSError):
+            os.rename(old, target)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _take_place(staged: Path, target: Path, old: Path) -> None:
+    for _ in range(_SWAP_TRIES):  # another writer may put its bundle there in between
+        try:
+            os.rename(staged, target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return
+        shutil.rmtree(old, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(target, old)
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
 
 def _unwritable(target: Path, error: OSError) -> BadInput:
+    blocked = isinstance(error, FileExistsError | NotADirectoryError)
+    found = "a file in its path" if blocked else error.strerror or type(error).__name__
     return BadInput(
         expected=f"room and permission to write {target}",
-        found=error.strerror or type(error).__name__,
+        found=found,
         remedy="free some space or give -o another folder; nothing was left behind",
     )
 
 
-def _read_file(path: Path, *, max_bytes: int) -> bytes:
+def _read_file(path: Path, *, sizes: range) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            return file.read(max_bytes) if size <= max_bytes else _refuse_size(path, size)
     except OSError as error:
-        raise BadInput(
-            expected=f"a regular file {path.name} in {path.parent}",
-            found=error.strerror or type(error).__name__,
-            remedy="copy the bundle again, or plan it anew",
-        ) from None
+        link = error.errno == errno.ELOOP
+        raise _irregular(path, "a symbolic link" if link else str(error.strerror)) from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _irregular(path, "a folder, a pipe or a device")
+        if status.st_size not in sizes:
+            raise _other_size(path, sizes, status.st_size)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    except OSError as error:
+        raise _irregular(path, str(error.strerror)) from None
+    finally:
+        os.close(descriptor)
 
 
-def _refuse_size(path: Path, size: int) -> bytes:
-    raise BadInput(
-        expected=f"{path.name} of the listed size",
-        found=f"{size} bytes",
-        remedy="copy the bundle again, or plan it anew",
+def _irregular(path: Path, found: str) -> BadInput:
+    return BadInput(
+        expected=f"a regular file {path.name} in {path.parent}", found=found, remedy=_COPY_AGAIN
+    )
+
+
+def _other_size(path: Path, sizes: range, size: int) -> BadInput:
+    wanted = str(sizes.start) if len(sizes) == 1 else f"{sizes.start} to {sizes.stop - 1}"
+    return BadInput(
+        expected=f"{wanted} bytes in {path}", found=f"{size} bytes", remedy=_COPY_AGAIN
     )

@@ -117,7 +117,7 @@ class Leakage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BundleRoute:
+class Route:
     """One way to answer, ready to run.
 
     Args:
@@ -214,7 +214,7 @@ class Manifest:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     parts: tuple[Part, ...]
-    routes: tuple[BundleRoute, ...]
+    routes: tuple[Route, ...]
     fallback: Fallback
     needs: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
@@ -226,10 +226,20 @@ class Manifest:
     given_away: tuple[GivenAway, ...] = ()
 
     def part(self, name: str) -> Part:
-        """The part of that name."""
-        return {part.name: part for part in self.parts}[name]
+        """The part of that name.
 
-    def route(self, name: str) -> BundleRoute:
+        Raises:
+            BadInput: when there is none.
+        """
+        for part in self.parts:
+            if part.name == name:
+                return part
+        names = ", ".join(part.name for part in self.parts)
+        raise BadInput(
+            expected=f"one of the parts {names}", found=repr(name[:80]), remedy="choose one"
+        )
+
+    def route(self, name: str) -> Route:
         """The route of that name.
 
         Raises:

@@ -7,18 +7,22 @@ from collections.abc import Mapping
 
 from edgewise.bundle.manifest import (
     MANIFEST,
-    BundleRoute,
+    CodecTable,
     Coefficients,
     FallbackKind,
     Manifest,
     Part,
+    Probe,
+    Route,
     RouteKind,
     Side,
 )
 from edgewise.errors import BadInput
+from edgewise.wire import MAX_TENSORS
 
 MAX_ROUTES = 64
 MAX_PART_BYTES = 2**31
+MAX_BOUNDARY_BYTES = 2**31
 _FILE_NAME = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,127}")
 
 
@@ -29,12 +33,17 @@ def check_manifest(manifest: Manifest, where: str) -> None:
         BadInput: naming the first contradiction.
     """
     _check_unique([part.name for part in manifest.parts], f"parts of {where}")
-    _check_unique([part.path for part in manifest.parts], f"part files of {where}")
+    files = (
+        *manifest.parts,
+        *manifest.codec_tables,
+        *((manifest.probe,) if manifest.probe else ()),
+    )
+    _check_unique([file.path.lower() for file in files], f"files of {where}")
     _check_unique([route.name for route in manifest.routes], f"routes of {where}")
     if not 1 <= len(manifest.routes) <= MAX_ROUTES:
         raise _unsound(where, f"1 to {MAX_ROUTES} routes", str(len(manifest.routes)))
-    for part in manifest.parts:
-        _check_part(part, where)
+    for file in files:
+        _check_file(file, where)
     for route in manifest.routes:
         _check_route(route, manifest, where)
     _check_fallback(manifest, where)
@@ -47,41 +56,57 @@ def _check_unique(names: list[str], what: str) -> None:
         )
 
 
-def _check_part(part: Part, where: str) -> None:
-    if not _FILE_NAME.fullmatch(part.path) or part.path == MANIFEST:
-        raise _unsound(where, "a plain file name for each part", repr(part.path[:80]))
-    if not re.fullmatch(r"[0-9a-f]{64}", part.sha256):
-        raise _unsound(where, f"a SHA-256 for the part {part.name!r}", repr(part.sha256[:80]))
-    if not 0 < part.bytes <= MAX_PART_BYTES:
-        raise _unsound(where, f"a part of 1 to {MAX_PART_BYTES} bytes", str(part.bytes))
+def _check_file(file: Part | CodecTable | Probe, where: str) -> None:
+    # Lower case: on some systems "Bundle.json" is the manifest's own file.
+    if not _FILE_NAME.fullmatch(file.path) or file.path.lower() == MANIFEST:
+        raise _unsound(where, "a plain file name for each part", repr(file.path[:80]))
+    if not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
+        raise _unsound(where, f"a SHA-256 for {file.path!r}", repr(file.sha256[:80]))
+    if not 0 < file.bytes <= MAX_PART_BYTES:
+        raise _unsound(where, f"1 to {MAX_PART_BYTES} bytes for {file.path!r}", str(file.bytes))
 
 
-def _check_route(route: BundleRoute, manifest: Manifest, where: str) -> None:
+def _check_route(route: Route, manifest: Manifest, where: str) -> None:
     sides = {part.name: part.side for part in manifest.parts}
     for name, side in ((route.device_part, Side.DEVICE), (route.server_part, Side.SERVER)):
         if name is not None and sides.get(name) not in (side, Side.BOTH):
             raise _unsound(where, f"a {side} part for the route {route.name!r}", repr(name[:80]))
-    wanted = _PARTS_OF_KIND.get(route.kind)
+    wanted = _PARTS_OF_KIND[route.kind]
     has = (route.device_part is not None, route.server_part is not None)
-    if wanted is not None and has != wanted:
+    if has != wanted:
         raise _unsound(where, f"the parts of a {route.kind} route in {route.name!r}", str(has))
     if bool(route.boundary) != (route.server_part is not None):
         raise _unsound(where, f"bounds for what {route.name!r} sends", "none or too many")
+    _check_boundary(route, where)
     if route.quality_level is not None and not 1 <= route.quality_level <= 100:
         raise _unsound(where, "a quality level of 1 to 100", str(route.quality_level))
     if min(_numbers(route.coefficients)) < 0:
         raise _unsound(where, "coefficients of at least 0", f"less in {route.name!r}")
 
 
+def _check_boundary(route: Route, where: str) -> None:
+    _check_unique(
+        [bound.name for bound in route.boundary], f"tensors of {route.name!r} in {where}"
+    )
+    if len(route.boundary) > MAX_TENSORS:
+        raise _unsound(where, f"at most {MAX_TENSORS} tensors sent", str(len(route.boundary)))
+    total = sum(bound.max_bytes for bound in route.boundary)
+    if total > MAX_BOUNDARY_BYTES:
+        raise _unsound(where, f"at most {MAX_BOUNDARY_BYTES} bytes sent", str(total))
+
+
 _PARTS_OF_KIND: Mapping[RouteKind, tuple[bool, bool]] = {
     RouteKind.LOCAL: (True, False),
     RouteKind.SPLIT: (True, True),
     RouteKind.CLOUD: (False, True),
+    RouteKind.EXIT: (True, True),
+    RouteKind.CASCADE: (True, True),
 }
 
 
 def _numbers(c: Coefficients) -> tuple[float, ...]:
-    return (c.device_s, c.cloud_s, c.up_bytes, c.down_bytes, c.rtts)
+    optional = (c.device_j or 0.0, c.provider_usd or 0.0)
+    return (c.device_s, c.cloud_s, c.up_bytes, c.down_bytes, c.rtts, *optional)
 
 
 def _check_fallback(manifest: Manifest, where: str) -> None:

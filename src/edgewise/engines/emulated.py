@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from edgewise.engines.engine import Engine
+from edgewise.errors import BadInput
 from edgewise.tensors import Array, Feeds, TensorSpec
 
 T = TypeVar("T")
@@ -21,9 +23,12 @@ class Pace:
     ones, and the emulated device's time follows this machine's, noise included.
 
     Args:
-        slowdown: at least 1; 1 changes nothing.
+        slowdown: at least 1, finite; 1 changes nothing.
         clock: seconds that only go forward.
         sleep: waits for some seconds.
+
+    Raises:
+        BadInput: on a slowdown below 1: sleeping makes nothing faster.
 
     >>> Pace(slowdown=2.0, clock=iter([0.0, 1.5]).__next__, sleep=print).run(lambda: "done")
     1.5
@@ -33,6 +38,14 @@ class Pace:
     slowdown: float = 1.0
     clock: Callable[[], float] = time.perf_counter
     sleep: Callable[[float], None] = time.sleep
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.slowdown < math.inf:
+            raise BadInput(
+                expected="a finite slowdown of at least 1 to emulate",
+                found=str(self.slowdown),
+                remedy="run on a faster machine, or emulate a slower device",
+            )
 
     def run(self, work: Callable[[], T]) -> T:
         """The result of ``work``, after ``slowdown`` times its own time."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import onnxruntime as ort
 
 from edgewise.engines.engine import Optimisation
@@ -21,6 +23,7 @@ _LEVELS: Mapping[Optimisation, Any] = {
     Optimisation.EXTENDED: ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     Optimisation.ALL: ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
+_EXTERNAL_WEIGHTS = "session.model_external_initializers_file_folder_path"
 _DTYPES: Mapping[str, str] = {"tensor(float)": "float32", "tensor(double)": "float64"}
 
 
@@ -29,11 +32,11 @@ class OnnxRuntimeEngine:
 
     Args:
         model: a path, or the bytes of the file.
-        threads: threads of one run; 1 unless said, so that figures compare.
+        threads: threads of one run, at least 1; 1 unless said, so that figures compare.
         optimisation: how far onnxruntime may rewrite the graph.
 
     Raises:
-        BadInput: when onnxruntime cannot load the network, or is fed what it does not take.
+        BadInput: when onnxruntime cannot load the network, or there are no threads.
     """
 
     def __init__(
@@ -43,11 +46,20 @@ class OnnxRuntimeEngine:
         threads: int = 1,
         optimisation: Optimisation = Optimisation.ALL,
     ) -> None:
+        if threads < 1:  # onnxruntime would take all cores, and no figure would say so
+            raise BadInput(
+                expected="at least 1 thread", found=str(threads), remedy="state how many"
+            )
+        self.threads = threads
+        self.optimisation = optimisation
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.graph_optimization_level = _LEVELS[optimisation]
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if isinstance(model, bytes):
+            # Bytes carry all their weights: else they could name a file of the working folder.
+            options.add_session_config_entry(_EXTERNAL_WEIGHTS, os.devnull)
         source = model if isinstance(model, bytes) else str(model)
         try:
             self._session: Any = ort.InferenceSession(
@@ -56,7 +68,7 @@ class OnnxRuntimeEngine:
         except Exception as error:
             raise BadInput(
                 expected="a network that onnxruntime can load",
-                found=str(error).splitlines()[0][:300],
+                found=_first_line(error),
                 remedy="check the file with: edgewise inspect MODEL",
             ) from None
         self.inputs = tuple(map(_spec, self._session.get_inputs()))
@@ -68,9 +80,25 @@ class OnnxRuntimeEngine:
 
         Args:
             feeds: every input by its name, in its dtype; symbolic axes take any size.
+
+        Raises:
+            BadInput: on other names, dtypes or shapes, on NaN or infinity, on sizes of symbolic
+                axes that do not go together, and once the engine is closed.
         """
+        if self._session is None:
+            raise BadInput(expected="an open engine", found="a closed one", remedy="open it again")
         self._check(feeds)
-        return dict(zip(self._names, self._session.run(self._names, dict(feeds)), strict=True))
+        # onnxruntime reads a big-endian array as if it were little-endian.
+        native = {name: np.asarray(x, x.dtype.newbyteorder("=")) for name, x in feeds.items()}
+        try:
+            outputs = self._session.run(self._names, native)
+        except Exception as error:
+            raise BadInput(
+                expected="inputs that the network can compute with",
+                found=_first_line(error),
+                remedy="check the sizes of the symbolic axes",
+            ) from None
+        return dict(zip(self._names, outputs, strict=True))
 
     def close(self) -> None:
         """Free the network's memory."""
@@ -104,6 +132,10 @@ def open_engine(
 ) -> OnnxRuntimeEngine:
     """Load a network for running; see :class:`OnnxRuntimeEngine`."""
     return OnnxRuntimeEngine(model, threads=threads, optimisation=optimisation)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 def _spec(argument: Any) -> TensorSpec:

@@ -1,5 +1,31 @@
 """Count and time a network."""
 
+from edgewise.profiling.counting import count
+from edgewise.profiling.prefix import Prefix, prefix_of
 from edgewise.profiling.profile import EdgeProfile, NodeProfile, Profile
+from edgewise.profiling.segments import (
+    Segments,
+    measure_cuts,
+    measure_halves,
+    measure_whole,
+)
+from edgewise.profiling.timing import NOTHING, Timing, summarise, time_interleaved
+from edgewise.progress import Progress
 
-__all__ = ["EdgeProfile", "NodeProfile", "Profile"]
+__all__ = [
+    "NOTHING",
+    "EdgeProfile",
+    "NodeProfile",
+    "Prefix",
+    "Profile",
+    "Progress",
+    "Segments",
+    "Timing",
+    "count",
+    "measure_cuts",
+    "measure_halves",
+    "measure_whole",
+    "prefix_of",
+    "summarise",
+    "time_interleaved",
+]

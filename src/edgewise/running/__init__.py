@@ -2,14 +2,17 @@
 
 from edgewise.running.answer import Answer, InferenceSource
 from edgewise.running.choice import Choice, Policy, choose, predict_s
+from edgewise.running.content import Input
 from edgewise.running.link import HttpLink, Link, Reply, Request
-from edgewise.running.session import Options, Session, connect
+from edgewise.running.options import Options
+from edgewise.running.session import Session, connect
 
 __all__ = [
     "Answer",
     "Choice",
     "HttpLink",
     "InferenceSource",
+    "Input",
     "Link",
     "Options",
     "Policy",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from edgewise.bundle import BundleRoute, RouteKind
+from edgewise.bundle import Route, RouteKind
 from edgewise.errors import BadInput
 from edgewise.specs import LinkSpec
 
@@ -25,53 +25,95 @@ class Policy(enum.StrEnum):
 class Choice:
     """The route to try first, its predicted seconds, and why it was chosen."""
 
-    route: BundleRoute
+    route: Route
     predicted_s: float
     reason: str
 
 
 def choose(
-    routes: Sequence[BundleRoute],
+    routes: Sequence[Route],
     *,
     link: LinkSpec | None,
     policy: Policy = Policy.AUTO,
     raw_input_stays: bool = False,
+    inputs: Collection[str] = (),
 ) -> Choice:
-    """Choose a route.
+    """Choose a route; among equals the earliest.
 
     Args:
         routes: those of the bundle, the planner's choice first.
         link: what the link is like now; without it the planner's order decides.
         policy: where answers may come from.
         raw_input_stays: forbid the routes that send the input itself.
+        inputs: names of the model's inputs, to know those routes by.
 
     Raises:
         BadInput: when the policy leaves no route.
     """
-    allowed = [r for r in routes if _allows(r, policy, raw_input_stays)]
-    if not allowed:
-        raise BadInput(
-            expected=f"a route in the bundle that the policy {policy} allows",
-            found=", ".join(route.name for route in routes),
-            remedy="choose another policy, or plan a bundle with such a route",
-        )
+    allowed = allowed_routes(routes, policy=policy, raw_input_stays=raw_input_stays, inputs=inputs)
     preferred = [route for route in allowed if _prefers(route, policy)] or allowed
-    if link is None:
-        first = preferred[0]
-        return Choice(
-            route=first,
-            predicted_s=predict_s(first, None),
-            reason="the planner's first choice",
-        )
-    best = min(preferred, key=lambda route: predict_s(route, link))
+    best = preferred[0]
+    if link is not None:
+        best = min(preferred, key=lambda route: predict_s(route, link))
     return Choice(
         route=best,
         predicted_s=predict_s(best, link),
-        reason=f"least predicted time on {link.name}",
+        reason=_reason(len(preferred), link, policy),
     )
 
 
-def predict_s(route: BundleRoute, link: LinkSpec | None) -> float:
+def named_choice(routes: Sequence[Route], name: str, *, link: LinkSpec | None) -> Choice:
+    """The route of that name, because the caller wants it.
+
+    Raises:
+        BadInput: when it is not among ``routes``.
+    """
+    for route in routes:
+        if route.name == name:
+            seconds = predict_s(route, link)
+            return Choice(route=route, predicted_s=seconds, reason="the caller asked for it")
+    raise BadInput(
+        expected=f"one of the routes {', '.join(route.name for route in routes)}",
+        found=repr(name[:80]),
+        remedy="choose one of them",
+    )
+
+
+def allowed_routes(
+    routes: Sequence[Route],
+    *,
+    policy: Policy,
+    raw_input_stays: bool = False,
+    inputs: Collection[str] = (),
+) -> list[Route]:
+    """The routes that a policy leaves; see :func:`choose`.
+
+    Raises:
+        BadInput: when there is none.
+    """
+    raw = {route.name for route in routes if raw_input_stays and _sends_input(route, inputs)}
+    allowed = [route for route in routes if _allows(route, policy) and route.name not in raw]
+    if not allowed:
+        also = " with raw_input_stays" if raw_input_stays else ""
+        raise BadInput(
+            expected=f"a route that the policy {policy}{also} allows",
+            found=", ".join(route.name for route in routes) or "none at all",
+            remedy="choose another policy, or plan a bundle with such a route",
+        )
+    return allowed
+
+
+def _reason(count: int, link: LinkSpec | None, policy: Policy) -> str:
+    if count == 1:
+        reason = "the only route that can be taken"
+    elif link is None:
+        reason = "the planner's first choice"
+    else:
+        reason = f"least predicted time on {link.name}"
+    return reason if policy is Policy.AUTO else f"{reason} under the policy {policy}"
+
+
+def predict_s(route: Route, link: LinkSpec | None) -> float:
     """Seconds that a route takes on a link; without a link, its computing alone."""
     c = route.coefficients
     if link is None:
@@ -83,16 +125,20 @@ def predict_s(route: BundleRoute, link: LinkSpec | None) -> float:
     )
 
 
-def _allows(route: BundleRoute, policy: Policy, raw_input_stays: bool) -> bool:
+def _allows(route: Route, policy: Policy) -> bool:
     local = route.kind is RouteKind.LOCAL
-    if policy is Policy.ONLY_ON_DEVICE and not local:
-        return False
-    if policy is Policy.ONLY_IN_CLOUD and local:
-        return False
-    return not (raw_input_stays and route.kind is RouteKind.CLOUD)
+    if policy is Policy.ONLY_ON_DEVICE:
+        return local
+    return not local if policy is Policy.ONLY_IN_CLOUD else True
 
 
-def _prefers(route: BundleRoute, policy: Policy) -> bool:
+def _sends_input(route: Route, inputs: Collection[str]) -> bool:
+    # A cascade sends on what its small model is unsure of; a cut may pass through an input.
+    whole = route.kind in (RouteKind.CLOUD, RouteKind.CASCADE)
+    return whole or not set(inputs).isdisjoint(route.cut)
+
+
+def _prefers(route: Route, policy: Policy) -> bool:
     local = route.kind is RouteKind.LOCAL
     if policy is Policy.PREFER_ON_DEVICE:
         return local

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from edgewise.bundle import BundleRoute, Manifest, PayloadCodec
+from edgewise.bundle import Manifest, PayloadCodec, Route
 from edgewise.engines import Pace
 from edgewise.errors import BadInput
 from edgewise.preparation import (
     ImagePreparation,
     PixelCodec,
+    Pixels,
     encode_pixels,
     normalise,
     open_pixels,
     read_preparation,
 )
-from edgewise.tensors import Array, Feeds, check_array
+from edgewise.tensors import Array, Feeds, TensorSpec, check_array
 
 Input = Path | str | bytes | Array | Mapping[str, Array]
 
@@ -40,14 +42,14 @@ class Content:
     """
 
     def __init__(
-        self, feeds: Callable[[], Feeds], *, pixels: Array | None = None, pace: Pace
+        self, feeds: Callable[[], Feeds], *, pixels: Pixels | None = None, pace: Pace
     ) -> None:
         self._make_feeds = feeds
         self._feeds: Feeds | None = None
         self._pixels = pixels
         self._pace = pace
 
-    def suits(self, route: BundleRoute) -> bool:
+    def suits(self, route: Route) -> bool:
         """Whether the route can take this input: encoded pixels need a picture."""
         return route.codec not in PIXEL_CODECS or self._pixels is not None
 
@@ -57,12 +59,12 @@ class Content:
             self._feeds = self._pace.run(self._make_feeds)
         return self._feeds
 
-    def encoded(self, route: BundleRoute) -> dict[str, Array]:
+    def encoded(self, route: Route) -> dict[str, Array]:
         """The tensors that a cloud route sends."""
-        (bound,) = route.boundary
         codec = PIXEL_CODECS.get(route.codec)
         if codec is None or self._pixels is None:
-            return {bound.name: self.feeds()[bound.name]}
+            return {bound.name: self.feeds()[bound.name] for bound in route.boundary}
+        (bound,) = route.boundary
         pixels = self._pixels
         raw = self._pace.run(lambda: encode_pixels(pixels, codec, route.quality_level or 90))
         return {bound.name: np.frombuffer(raw, np.uint8)}
@@ -77,7 +79,7 @@ class InputReader:
     """
 
     def __init__(self, manifest: Manifest, pace: Pace) -> None:
-        self._inputs = {spec.name: spec for spec in manifest.inputs}
+        self._inputs = {spec.name: spec for spec in _specs(manifest)}
         self._pace = pace
         self._preparation: ImagePreparation | None = None
         if manifest.preparation is not None:
@@ -95,9 +97,11 @@ class InputReader:
         """
         if isinstance(value, Mapping):
             return self._from_feeds(value)
-        if isinstance(value, np.ndarray) and value.dtype != np.uint8:
-            return self._from_feeds({self._only_input(): value})
-        return self._from_photo(value)
+        if isinstance(value, np.ndarray):
+            return self._from_array(value)
+        if isinstance(value, Path | str | bytes):
+            return self._from_photo(value)
+        raise _not_an_input("a photo (path, bytes or pixels), an array, or arrays by name", value)
 
     def _from_feeds(self, feeds: Feeds) -> Content:
         if sorted(feeds) != sorted(self._inputs):
@@ -107,10 +111,17 @@ class InputReader:
                 remedy="name each input as the model does",
             )
         for name, spec in self._inputs.items():
+            if not isinstance(feeds[name], np.ndarray):
+                raise _not_an_input(f"an array for the input {name!r}", feeds[name])
             check_array(feeds[name], spec)
         return Content(lambda: feeds, pace=self._pace)
 
-    def _from_photo(self, value: Path | str | bytes | Array) -> Content:
+    def _from_array(self, value: Array) -> Content:
+        if value.dtype == np.uint8 and self._preparation is not None:
+            return self._from_photo(value.astype(np.uint8, copy=False))
+        return self._from_feeds({self._only_input(): value})
+
+    def _from_photo(self, value: Path | str | bytes | Pixels) -> Content:
         preparation = self._preparation
         if preparation is None:
             raise BadInput(
@@ -133,3 +144,18 @@ class InputReader:
                 remedy="pass each input by its name",
             )
         return next(iter(self._inputs))
+
+
+def _specs(manifest: Manifest) -> Sequence[TensorSpec]:
+    """What one request may hold: what crosses the link has the size of one example."""
+    if not any(route.server_part for route in manifest.routes):
+        return manifest.inputs
+    return [replace(spec, shape=spec.concrete()) for spec in manifest.inputs]
+
+
+def _not_an_input(expected: str, value: object) -> BadInput:
+    return BadInput(
+        expected=expected,
+        found=f"a value of type {type(value).__name__}",
+        remedy="pass arrays as numpy.ndarray",
+    )

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
+from urllib.parse import quote
 
+import numpy as np
 import urllib3
 
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.records import parse_json
+from edgewise.running.connection import FAILURES, TIMEOUTS, Connection, HttpRequest, explain
 from edgewise.wire import (
     HEADER_LENGTH_FIELD,
     Bound,
@@ -23,8 +29,12 @@ from edgewise.wire import (
 )
 
 BUNDLE_FIELD = "Edgewise-Bundle"
-_STAGE = re.compile(r"([a-z]+);dur=(\d{1,9}(?:\.\d{1,6})?)")
-_CHUNK_BYTES = 65_536
+_STAGE = re.compile(r"([a-z]+);dur=([0-9]{1,9}(?:\.[0-9]{1,6})?)")
+_LENGTH = re.compile(r"[0-9]{1,9}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_BUSY = (408, 425, 429)
+_MAX_METADATA_BYTES = 262_144
+_MAX_WORDS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,110 +83,174 @@ class Link(Protocol):
 
         Raises:
             LinkFailed: when there is none, or it is not sound.
+            TimeoutError: when there is none in time.
         """
 
     def close(self) -> None:
-        """Free the connection."""
+        """End the sends that are under way and free what they hold; a later one starts anew."""
 
 
 class HttpLink:
-    """Open Inference Protocol over one kept-alive HTTP/1.1 connection.
+    """Open Inference Protocol over kept-alive HTTP/1.1 connections; mostly there is one.
 
     Args:
         url: where the server listens, such as ``http://127.0.0.1:8000``.
+
+    Raises:
+        BadInput: when it is no such address.
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            parsed = urllib3.util.parse_url(url)
-        except urllib3.exceptions.LocationParseError:
-            parsed = urllib3.util.Url()
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise BadInput(
-                expected="a server address such as http://127.0.0.1:8000",
-                found=repr(url[:200]),
-                remedy="copy the address that 'edgewise serve' prints",
-            )
+        parsed = _parse(url)
         self.url = url
-        self._pool = urllib3.connection_from_url(url, maxsize=2, retries=False)
+        self._prefix = (parsed.path or "").rstrip("/")
+        self._connect = partial(
+            Connection, str(parsed.scheme), str(parsed.host).strip("[]"), parsed.port
+        )
+        self._lock = threading.Lock()
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
 
     def served_bundle(self, model: str, *, timeout_s: float) -> str:
-        """Digest of the bundle that the server serves; empty when it does not say.
+        """Digest of the bundle that is served under that name; empty when nobody says.
 
         Raises:
-            LinkFailed: when there is no server.
+            LinkFailed: when nobody answers.
+            TimeoutError: when nobody answers in time.
+            BadInput: when what answers does not serve such a model, nor will it later.
         """
-        try:
-            response = self._pool.request(
-                "GET", f"/v2/models/{model}", timeout=urllib3.Timeout(total=timeout_s)
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise LinkFailed(_explain(error)) from None
-        return str(response.headers.get(BUNDLE_FIELD, ""))
+        until_s = time.perf_counter() + timeout_s
+        asked = HttpRequest(method="GET", path=self._path(model), headers={})
+        with self._borrowed() as connection:
+            response = connection.ask(asked, until_s=until_s)
+            raw = connection.read(response, limit_bytes=_MAX_METADATA_BYTES, until_s=until_s)
+        if response.status >= 500 or response.status in _BUSY:
+            raise LinkFailed(_refusal(response.status, raw))
+        if response.status != 200:
+            raise self._not_serving(model, f"one that answered {_words(response.status, raw)}")
+        if _json_field(raw, "name") != model:
+            raise self._not_serving(model, "something else that speaks HTTP")
+        digest = str(response.headers.get(BUNDLE_FIELD, ""))
+        return digest if _DIGEST.fullmatch(digest) else ""
 
     def send(self, request: Request) -> Reply:
         """The cloud half's answer; see :class:`Link`."""
         frame = encode_request(request.message)
+        asked = HttpRequest(
+            method="POST",
+            path=f"{self._path(request.model)}/infer",
+            body=frame.body,
+            headers={
+                HEADER_LENGTH_FIELD: str(frame.header_bytes),
+                "Content-Type": "application/octet-stream",
+            },
+        )
         start_s = time.perf_counter()
-        try:
-            response = self._pool.request(
-                "POST",
-                f"/v2/models/{request.model}/infer",
-                body=frame.body,
-                headers={
-                    HEADER_LENGTH_FIELD: str(frame.header_bytes),
-                    "Content-Type": "application/octet-stream",
-                },
-                timeout=urllib3.Timeout(total=request.timeout_s),
-                preload_content=False,
-                decode_content=False,
-                redirect=False,
+        with self._borrowed() as connection:
+            response = connection.ask(asked, until_s=start_s + request.timeout_s)
+            waited_s = time.perf_counter() - start_s
+            body = connection.read(
+                response,
+                limit_bytes=max_frame_bytes(request.reply_bounds),
+                until_s=start_s + request.timeout_s,
             )
-            return _read_reply(response, request, frame, start_s)
-        except urllib3.exceptions.HTTPError as error:
-            raise LinkFailed(_explain(error)) from None
-        except BadInput as error:
-            raise LinkFailed(f"an unsound reply: {error}") from None
+        return Reply(
+            message=_read_reply(response, body, request),
+            waited_s=waited_s,
+            read_s=time.perf_counter() - start_s - waited_s,
+            server_s=_read_timing(response.headers.get("Server-Timing", "")),
+            up_bytes=len(frame.body),
+            down_bytes=len(body),
+        )
 
     def close(self) -> None:
-        """Free the connection."""
-        self._pool.close()
+        """End the sends that are under way, and free the connections."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+            for connection in self._busy:
+                connection.cut()
+        for connection in idle:
+            connection.close()
+
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[Connection]:
+        connection = self._take()
+        try:
+            yield connection
+        except TIMEOUTS:
+            connection.close()
+            raise TimeoutError from None
+        except FAILURES as error:
+            connection.close()
+            raise LinkFailed(explain(error)) from None
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            self._give_back(connection)
+
+    def _take(self) -> Connection:
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+            if connection is None or not connection.reusable:
+                if connection is not None:
+                    connection.close()
+                connection = self._connect()
+            self._busy.add(connection)
+            return connection
+
+    def _give_back(self, connection: Connection) -> None:
+        with self._lock:
+            self._busy.discard(connection)
+            if connection.reusable:
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+    def _path(self, model: str) -> str:
+        return f"{self._prefix}/v2/models/{quote(model, safe='')}"
+
+    def _not_serving(self, model: str, found: str) -> BadInput:
+        return BadInput(
+            expected=f"a server of the model {model!r} at {self.url}",
+            found=found,
+            remedy="start one with: edgewise serve BUNDLE; and pass the address that it prints",
+        )
 
 
-def _read_reply(
-    response: urllib3.BaseHTTPResponse, request: Request, frame: Frame, start_s: float
-) -> Reply:
-    waited_s = time.perf_counter() - start_s
+def _parse(url: str) -> urllib3.util.Url:
+    try:
+        parsed = urllib3.util.parse_url(url)
+    except urllib3.exceptions.LocationParseError:
+        parsed = urllib3.util.Url()
+    extra = (parsed.auth, parsed.query, parsed.fragment)
+    if parsed.scheme not in ("http", "https") or not parsed.host or any(extra):
+        raise BadInput(
+            expected="a server address such as http://127.0.0.1:8000",
+            found=repr(url[:200]),
+            remedy="copy the address that 'edgewise serve' prints",
+        )
+    return parsed
+
+
+def _read_reply(response: urllib3.BaseHTTPResponse, body: bytes, request: Request) -> Message:
     if response.status != 200:
-        raise LinkFailed(_explain_refusal(response))
-    limit = max_frame_bytes(request.reply_bounds)
-    body = _read_body(response, limit, start_s + request.timeout_s)
-    header_bytes = response.headers.get(HEADER_LENGTH_FIELD, "")
-    if not header_bytes.isascii() or not header_bytes.isdigit() or len(header_bytes) > 9:
+        raise LinkFailed(_refusal(response.status, body))
+    length = response.headers.get(HEADER_LENGTH_FIELD, "")
+    if not _LENGTH.fullmatch(length):
         raise LinkFailed(f"a reply without {HEADER_LENGTH_FIELD}")
-    reply = Frame(body=body, header_bytes=int(header_bytes))
-    return Reply(
-        message=decode_reply(reply, request.reply_bounds),
-        waited_s=waited_s,
-        read_s=time.perf_counter() - start_s - waited_s,
-        server_s=_read_timing(response.headers.get("Server-Timing", "")),
-        up_bytes=len(frame.body),
-        down_bytes=len(body),
-    )
-
-
-def _read_body(response: urllib3.BaseHTTPResponse, limit: int, until_s: float) -> bytes:
-    chunks: list[bytes] = []
-    total = 0
-    while chunk := response.read(_CHUNK_BYTES):
-        total += len(chunk)
-        chunks.append(chunk)
-        if total > limit or time.perf_counter() > until_s:
-            response.close()
-            late = "took too long" if total <= limit else f"is longer than {limit} bytes"
-            raise LinkFailed(f"the reply {late}")
-    response.release_conn()
-    return b"".join(chunks)
+    try:
+        message = decode_reply(Frame(body=body, header_bytes=int(length)), request.reply_bounds)
+    except BadInput as error:
+        found = f"expected {error.expected}, found {error.found}"
+        raise LinkFailed(f"an unsound reply: {_one_line(found)}") from None
+    if message.id not in ("", request.message.id):
+        raise LinkFailed("an unsound reply: it answers another request")
+    for name, array in message.tensors.items():
+        # From finite numbers, which is all we send, a network makes NaN only when it is broken.
+        if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
+            raise LinkFailed(f"an unsound reply: NaN in {name!r}")
+    return message
 
 
 def _read_timing(text: str) -> dict[str, float]:
@@ -184,28 +258,25 @@ def _read_timing(text: str) -> dict[str, float]:
     return {name: float(value) / 1e3 for name, value in _STAGE.findall(text[:1000])}
 
 
-def _explain_refusal(response: urllib3.BaseHTTPResponse) -> str:
-    raw = response.read(2000)
-    response.release_conn()
+def _refusal(status: int, raw: bytes) -> str:
+    return f"the server answered {_words(status, raw)}"
+
+
+def _words(status: int, raw: bytes) -> str:
+    if 300 <= status < 400:
+        return f"{status}: it sends us elsewhere"
+    return f"{status}: {_one_line(_json_field(raw, 'error'))}".rstrip(": ")
+
+
+def _json_field(raw: bytes, key: str) -> str:
     try:
         data = parse_json(raw, where="the reply")
     except BadInput:
-        data = None
-    text = data.get("error", "") if isinstance(data, dict) else ""
-    return f"the server answered {response.status}: {str(text)[:300]}".rstrip(": ")
+        return ""
+    value = data.get(key, "") if isinstance(data, dict) else ""
+    return value if isinstance(value, str) else ""
 
 
-def _explain(error: urllib3.exceptions.HTTPError) -> str:
-    for kind, words in _CAUSES:
-        if isinstance(error, kind):
-            return words
-    return type(error).__name__
-
-
-_CAUSES: tuple[tuple[type[Exception], str], ...] = (
-    (urllib3.exceptions.ConnectTimeoutError, "the server cannot be reached in time"),
-    (urllib3.exceptions.NameResolutionError, "the server's name is not known"),
-    (urllib3.exceptions.NewConnectionError, "the connection was refused"),
-    (urllib3.exceptions.ReadTimeoutError, "no answer in time"),
-    (urllib3.exceptions.ProtocolError, "the connection broke"),
-)
+def _one_line(text: str) -> str:
+    # It comes from the network and is shown on terminals: no escape sequences.
+    return "".join(c if c.isprintable() else " " for c in text[:_MAX_WORDS])

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from edgewise.bundle import Bundle, BundleRoute, RouteKind, open_bundle
+from edgewise.bundle import Bundle, Route, RouteKind, open_bundle
 from edgewise.engines import EmulatedEngine, Engine, Pace, open_engine
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.running.answer import Answer, InferenceSource
-from edgewise.running.choice import Policy, choose
+from edgewise.running.choice import Choice, Policy, choose, named_choice
+from edgewise.running.connection import Unreachable
 from edgewise.running.content import Content, Input, InputReader
 from edgewise.running.link import HttpLink, Link, Reply, Request
 from edgewise.running.machine import (
     Action,
     AnswerNow,
     Asked,
+    Cancelled,
     Event,
     GiveUp,
     HeadDone,
@@ -30,96 +31,115 @@ from edgewise.running.machine import (
     ReplyArrived,
     RunFallback,
     RunHead,
+    Send,
     State,
     TimedOut,
     step,
 )
+from edgewise.running.machine import Unreachable as NobodyAnswered
+from edgewise.running.options import Options
+from edgewise.running.patience import within
 from edgewise.running.spans import Recorder
-from edgewise.specs import LinkSpec
-from edgewise.tensors import Array, Feeds
+from edgewise.running.usable import (
+    check_outputs,
+    device_parts,
+    fallback_route,
+    usable_routes,
+)
+from edgewise.tensors import Array
 from edgewise.trace import SpanKind
 from edgewise.wire import Bound, Message
 
-_LEAST_TIMEOUT_S = 1.0
-_UNKNOWN_LINK_TIMEOUT_S = 5.0
 _GREETING_S = 2.0
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a session behaves.
-
-    Args:
-        link: what the link is expected to be like; decides among the bundle's routes.
-        policy: where answers may come from.
-        raw_input_stays: forbid the routes that send the input itself.
-        timeout_s: how long the cloud may take; by default three times the prediction, and at
-            least a second.
-        slowdown: emulate a device this many times slower than this machine.
-        threads: threads of one run of a network.
-    """
-
-    link: LinkSpec | None = None
-    policy: Policy = Policy.AUTO
-    raw_input_stays: bool = False
-    timeout_s: float | None = None
-    slowdown: float = 1.0
-    threads: int = 1
+Clock = Callable[[], float]
 
 
 @dataclass(slots=True, kw_only=True)
 class _Work:
     """What one request has come to so far."""
 
+    number: int
     content: Content
-    route: BundleRoute
+    choice: Choice
     recorder: Recorder
-    request_id: str
     payload: dict[str, Array] = field(default_factory=dict)
     outputs: dict[str, Array] = field(default_factory=dict)
 
 
 class Session:
-    """Runs a bundle's device half; see :func:`connect`."""
+    """Runs a bundle's device half; see :func:`connect`. Its methods may be called in any thread.
 
-    def __init__(self, bundle: Bundle, link: Link | None, options: Options) -> None:
+    Args:
+        bundle: open.
+        link: to the cloud half, if there is any; closed with the session.
+        options: policy, expected link, time-out, emulated slowdown.
+        offline: why the cloud half did not answer just now; empty when it did.
+        clock: seconds that only go forward.
+
+    Raises:
+        BadInput: when the bundle's parts are broken, or the options leave no route.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        link: Link | None,
+        options: Options,
+        *,
+        offline: str = "",
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._bundle = bundle
         self._manifest = bundle.manifest
         self._link = link
         self._options = options
+        self._clock = clock
         self._pace = Pace(slowdown=options.slowdown)
         self._reader = InputReader(self._manifest, self._pace)
-        self._routes = tuple(route for route in self._manifest.routes if self._can_run(route))
+        self._routes = usable_routes(self._manifest, options, online=link is not None)
         self._engines = self._open_engines()
         self._bounds = tuple(Bound.exactly(spec) for spec in self._manifest.outputs)
         self._state = State()
+        if offline:
+            self._state, _ = step(self._state, NobodyAnswered(now_s=clock(), why=offline))
         self._lock = threading.Lock()
-        self._sender = ThreadPoolExecutor(max_workers=2, thread_name_prefix="edgewise-send")
-        self._count = 0
+        self._closed = False
 
-    def run(self, value: Input, *, deadline_s: float | None = None) -> Answer:
-        """Answer one request.
+    def run(
+        self, value: Input, *, deadline_s: float | None = None, route: str | None = None
+    ) -> Answer:
+        """Answer one request; requests of several threads are answered one after the other.
 
         Args:
             value: a photo (path, file bytes, 8-bit pixels), an array, or arrays by name.
             deadline_s: counted from now; the answer says whether it was met.
+            route: take this one of those that the options allow, instead of the best.
 
         Raises:
-            BadInput: when the input does not fit the model.
+            BadInput: when the input does not fit the model, or the session is closed.
             LinkFailed: when the cloud failed and the device cannot answer alone.
         """
+        recorder = Recorder(self._clock)
         with self._lock:
-            recorder = Recorder(time.perf_counter)
+            if self._closed:
+                raise BadInput(
+                    expected="an open session", found="a closed one", remedy="connect again"
+                )
             content = recorder.timed(SpanKind.PREPARE, lambda: self._reader.read(value))
-            return self._answer(content, recorder, deadline_s)
+            work = self._begin(content, recorder, route)
+            return self._answer(work, deadline_s)
 
     def close(self) -> None:
-        """Free networks and connection."""
-        self._sender.shutdown(wait=False, cancel_futures=True)
-        for engine in self._engines.values():
-            engine.close()
+        """Free networks and connections; a request under way is answered without the cloud."""
         if self._link is not None:
             self._link.close()
+        with self._lock:
+            self._closed = True
+            if self._link is not None:
+                self._link.close()
+            for engine in self._engines.values():
+                engine.close()
 
     def __enter__(self) -> Self:
         return self
@@ -132,98 +152,110 @@ class Session:
     ) -> None:
         self.close()
 
-    def _can_run(self, route: BundleRoute) -> bool:
-        return self._link is not None or route.kind is RouteKind.LOCAL
-
     def _open_engines(self) -> dict[str, Engine]:
-        names = [route.device_part for route in self._routes]
-        if self._options.policy is not Policy.ONLY_IN_CLOUD:
-            names.append(self._manifest.fallback.part)
-        return {name: self._open(name) for name in dict.fromkeys(names) if name is not None}
+        engines: dict[str, Engine] = {}
+        for name, gives in device_parts(self._manifest, self._routes, self._options):
+            if name not in engines:
+                raw = self._bundle.read_part(name)
+                engine = open_engine(raw, threads=self._options.threads)
+                engines[name] = EmulatedEngine(engine, self._pace)
+            check_outputs(name, engines[name], gives)
+        return engines
 
-    def _open(self, name: str) -> Engine:
-        engine = open_engine(self._bundle.read_part(name), threads=self._options.threads)
-        return EmulatedEngine(engine, self._pace)
+    def _begin(self, content: Content, recorder: Recorder, wanted: str | None) -> _Work:
+        suitable = _suitable(self._routes, content)
+        if wanted is None:
+            choice = choose(suitable, link=self._options.link, policy=self._options.policy)
+        else:
+            choice = named_choice(suitable, wanted, link=self._options.link)
+        return _Work(
+            number=self._state.request + 1, content=content, choice=choice, recorder=recorder
+        )
 
-    def _answer(self, content: Content, recorder: Recorder, deadline_s: float | None) -> Answer:
-        self._count += 1
-        choice = choose(
-            [route for route in self._routes if content.suits(route)],
-            link=self._options.link,
-            policy=self._options.policy,
-            raw_input_stays=self._options.raw_input_stays,
-        )
-        work = _Work(
-            content=content, route=choice.route, recorder=recorder, request_id=str(self._count)
-        )
-        event: Event = Asked(
-            now_s=time.monotonic(),
+    def _answer(self, work: _Work, deadline_s: float | None) -> Answer:
+        number, choice = work.number, work.choice
+        event = Asked(
+            now_s=self._clock(),
+            request=number,
             route=choice.route.name,
             reason=choice.reason,
             remote=choice.route.server_part is not None,
-            timeout_s=self._timeout_s(choice.predicted_s),
+            timeout_s=self._options.wait_s(predicted_s=choice.predicted_s),
             fallback=self._fallback_engine() is not None,
         )
-        return self._drive(event, work, deadline_s)
+        try:
+            action = self._drive(event, work)
+        finally:
+            # Whatever was raised on the way, the next request finds nothing left behind.
+            self._state, _ = step(self._state, Cancelled(now_s=self._clock(), request=number))
+        return self._finish(work, action, deadline_s)
 
-    def _drive(self, event: Event, work: _Work, deadline_s: float | None) -> Answer:
+    def _drive(self, event: Event, work: _Work) -> AnswerNow:
         while True:
             self._state, action = step(self._state, event)
             if isinstance(action, AnswerNow):
-                return self._finish(work, action, deadline_s)
+                return action
             if isinstance(action, GiveUp):
                 raise LinkFailed(action.reason)
             event = self._perform(action, work)
 
     def _perform(self, action: Action | None, work: _Work) -> Event:
-        if isinstance(action, RunHead):
-            self._run_head(work)
-            return HeadDone(now_s=time.monotonic())
-        if isinstance(action, RunFallback):
-            self._run_fallback(work)
-            return LocalDone(now_s=time.monotonic())
-        return self._send(work, self._state.timeout_s)
+        match action:
+            case RunHead():
+                self._run_head(work)
+                return HeadDone(now_s=self._clock(), request=work.number)
+            case RunFallback():
+                self._run_fallback(work)
+                return LocalDone(now_s=self._clock(), request=work.number)
+            case Send(timeout_s=timeout_s):
+                return self._send(work, timeout_s)
+        raise AssertionError(f"{action} is nothing to perform")
 
     def _run_head(self, work: _Work) -> None:
-        route, content = work.route, work.content
+        route, content = work.choice.route, work.content
         if route.device_part is None:
             work.payload = work.recorder.timed(SpanKind.ENCODE, lambda: content.encoded(route))
             return
-        local = route.kind is RouteKind.LOCAL
-        kind = SpanKind.LOCAL if local else SpanKind.DEVICE
         engine = self._engines[route.device_part]
-        results = work.recorder.timed(kind, lambda: _run_whole(engine, content))
-        if local:
-            work.outputs = results
-        work.payload = results
+        if route.kind is RouteKind.LOCAL:
+            work.outputs = work.recorder.timed(SpanKind.LOCAL, lambda: _run(engine, content))
+            return
+        results = work.recorder.timed(SpanKind.DEVICE, lambda: _run(engine, content))
+        work.payload = {bound.name: results[bound.name] for bound in route.boundary}
 
     def _run_fallback(self, work: _Work) -> None:
         engine = self._fallback_engine()
-        if engine is None:
-            raise LinkFailed(self._state.why)
-        work.outputs = work.recorder.timed(
-            SpanKind.LOCAL, lambda: _run_whole(engine, work.content)
-        )
+        assert engine is not None  # the machine was told that there is one
+        work.outputs = work.recorder.timed(SpanKind.LOCAL, lambda: _run(engine, work.content))
 
     def _send(self, work: _Work, timeout_s: float) -> Event:
-        if self._link is None:
-            return RemoteFailed(now_s=time.monotonic(), why="there is no server")
-        start_s = work.recorder.elapsed_s
+        link = self._link
+        assert link is not None  # without a link only local routes are usable
+        request = self._request(work, timeout_s)
         sent_bytes = sum(array.nbytes for array in work.payload.values())
-        future = self._sender.submit(self._link.send, self._request(work, timeout_s))
-        event = _await(future, timeout_s)
-        if isinstance(event, Reply):
-            work.recorder.sent(event, start_s=start_s)
-            work.outputs = dict(event.message.tensors)
-            return ReplyArrived(now_s=time.monotonic())
-        work.recorder.lost(sent_bytes, start_s=start_s)
-        return event
+        start_s = work.recorder.elapsed_s
+        try:
+            reply = within(timeout_s, lambda: link.send(request))
+        except TimeoutError:
+            link.close()  # ends the thread that still waits, and its connection
+            work.recorder.lost(sent_bytes, start_s=start_s)
+            return TimedOut(now_s=self._clock(), request=work.number)
+        except LinkFailed as error:
+            unsent = isinstance(error, Unreachable)
+            work.recorder.lost(0 if unsent else sent_bytes, start_s=start_s)
+            return RemoteFailed(now_s=self._clock(), request=work.number, why=error.reason)
+        return self._take(reply, work, start_s)
+
+    def _take(self, reply: Reply, work: _Work, start_s: float) -> Event:
+        work.recorder.sent(reply, start_s=start_s)
+        work.outputs = dict(reply.message.tensors)
+        return ReplyArrived(now_s=self._clock(), request=work.number)
 
     def _request(self, work: _Work, timeout_s: float) -> Request:
         message = Message(
             tensors=work.payload,
-            id=work.request_id,
-            parameters={"route": work.route.name, "bundle": self._bundle.digest},
+            id=str(work.number),
+            parameters={"route": work.choice.route.name, "bundle": self._bundle.digest},
         )
         return Request(
             message=message,
@@ -232,21 +264,16 @@ class Session:
             timeout_s=timeout_s,
         )
 
-    def _timeout_s(self, predicted_s: float) -> float:
-        if self._options.timeout_s is not None:
-            return self._options.timeout_s
-        if self._options.link is None:
-            return _UNKNOWN_LINK_TIMEOUT_S
-        return max(_LEAST_TIMEOUT_S, 3 * predicted_s)
-
     def _fallback_engine(self) -> Engine | None:
+        if self._options.policy is Policy.ONLY_IN_CLOUD:
+            return None
         part = self._manifest.fallback.part
         return None if part is None else self._engines.get(part)
 
     def _finish(self, work: _Work, action: AnswerNow, deadline_s: float | None) -> Answer:
         source = self._source(work, action)
         trace = work.recorder.trace(
-            request_id=work.request_id,
+            request_id=str(work.number),
             bundle_digest=self._bundle.digest,
             route=source.route,
             reason=source.reason,
@@ -259,36 +286,37 @@ class Session:
         )
 
     def _source(self, work: _Work, action: AnswerNow) -> InferenceSource:
-        route = self._local_route() if action.fallback else work.route
+        route = fallback_route(self._manifest) if action.fallback else work.choice.route
         quality = route.quality if route is not None else None
         return InferenceSource(
             route=route.name if route is not None else "fallback",
             kind=(route.kind if route is not None else RouteKind.LOCAL).value,
             reason=action.reason,
-            agreement=quality.value if quality is not None else None,
+            agreement=quality.value if quality and quality.metric == "agreement" else None,
         )
-
-    def _local_route(self) -> BundleRoute | None:
-        part = self._manifest.fallback.part
-        local = [r for r in self._manifest.routes if r.kind is RouteKind.LOCAL]
-        return next((route for route in local if route.device_part == part), None)
 
 
 def connect(
-    bundle: Bundle | Path | str, url: str | None, *, options: Options | None = None
+    bundle: Bundle | Path | str,
+    url: str | None,
+    *,
+    options: Options | None = None,
+    clock: Clock = time.monotonic,
 ) -> Session:
     """Open the device half of a bundle, and a link to its cloud half.
 
     A server that cannot be reached is no error: the session starts offline and answers from the
-    device.
+    device. Nothing is sent when no route may use the cloud.
 
     Args:
         bundle: a bundle folder, or an open bundle.
         url: where ``edgewise serve`` listens; ``None`` keeps everything on the device.
         options: policy, expected link, time-out, emulated slowdown.
+        clock: seconds that only go forward.
 
     Raises:
-        BadInput: when the bundle is broken, or the server serves another one.
+        BadInput: when the bundle is broken, the server serves another one, or the options leave
+            no route.
 
     Example::
 
@@ -297,35 +325,48 @@ def connect(
             print(answer.inference_source.route, answer.outputs["logits"].argmax())
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    link = None if url is None else HttpLink(url)
-    if link is not None:
-        _greet(link, opened)
-    return Session(opened, link, options or Options())
-
-
-def _greet(link: HttpLink, bundle: Bundle) -> None:
+    options = options or Options()
+    routes = usable_routes(opened.manifest, options, online=url is not None)
+    if url is None or not any(route.server_part for route in routes):
+        return Session(opened, None, options, clock=clock)
+    link = HttpLink(url)
     try:
-        served = link.served_bundle(bundle.manifest.name, timeout_s=_GREETING_S)
-    except LinkFailed:
-        return
+        offline = _greet(link, opened)
+        return Session(opened, link, options, offline=offline, clock=clock)
+    except BaseException:
+        link.close()
+        raise
+
+
+def _greet(link: HttpLink, bundle: Bundle) -> str:
+    """Why the server did not answer; empty when it did."""
+    name = bundle.manifest.name
+    try:
+        served = within(_GREETING_S, lambda: link.served_bundle(name, timeout_s=_GREETING_S))
+    except TimeoutError:
+        link.close()
+        return f"no answer within {_GREETING_S:.2f} s"
+    except LinkFailed as error:
+        return error.reason
     if served and served != bundle.digest:
         raise BadInput(
             expected=f"the bundle {bundle.digest[:12]} at {link.url}",
             found=f"the bundle {served[:12]}",
             remedy=f"start: edgewise serve {bundle.path}",
         )
+    return ""
 
 
-def _run_whole(engine: Engine, content: Content) -> dict[str, Array]:
-    feeds: Feeds = content.feeds()
-    return engine.run(feeds)
+def _suitable(routes: Iterable[Route], content: Content) -> list[Route]:
+    suitable = [route for route in routes if content.suits(route)]
+    if not suitable:
+        raise BadInput(
+            expected="a photo, since the routes that can be taken send encoded pixels",
+            found="arrays",
+            remedy="pass a path, file bytes or 8-bit pixels, or plan a route that takes arrays",
+        )
+    return suitable
 
 
-def _await(future: Future[Reply], timeout_s: float) -> Reply | RemoteFailed | TimedOut:
-    try:
-        return future.result(timeout=timeout_s)
-    except FutureTimeout:
-        future.cancel()
-        return TimedOut(now_s=time.monotonic())
-    except LinkFailed as error:
-        return RemoteFailed(now_s=time.monotonic(), why=error.reason)
+def _run(engine: Engine, content: Content) -> dict[str, Array]:
+    return engine.run(content.feeds())

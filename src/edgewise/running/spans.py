@@ -9,6 +9,7 @@ from edgewise.running.link import Reply
 from edgewise.trace import Span, SpanKind, Trace
 
 T = TypeVar("T")
+_WORK_STAGES = ("decode", "compute")
 
 
 class Recorder:
@@ -39,18 +40,20 @@ class Recorder:
 
     def sent(self, reply: Reply, *, start_s: float) -> None:
         """Note a reply's journey: what the server did not spend is upload and waiting."""
-        server_s = sum(reply.server_s.values())
-        queue_s = reply.server_s.get("queue", 0.0)
-        upload_s = max(0.0, reply.waited_s - server_s)
+        # The server's word counts only as far as our own clock lets it.
+        queue_s = min(reply.server_s.get("queue", 0.0), reply.waited_s)
+        work_s = sum(reply.server_s.get(stage, 0.0) for stage in _WORK_STAGES)
+        cloud_s = min(work_s, reply.waited_s - queue_s)
+        upload_s = reply.waited_s - queue_s - cloud_s
         self._add(SpanKind.UPLOAD, start_s, upload_s)
         self._add(SpanKind.QUEUE, start_s + upload_s, queue_s)
-        self._add(SpanKind.CLOUD, start_s + upload_s + queue_s, server_s - queue_s)
+        self._add(SpanKind.CLOUD, start_s + upload_s + queue_s, cloud_s)
         self._add(SpanKind.DOWNLOAD, start_s + reply.waited_s, reply.read_s)
         self._up_bytes += reply.up_bytes
         self._down_bytes += reply.down_bytes
 
     def lost(self, up_bytes: int, *, start_s: float) -> None:
-        """Note a try that brought no answer."""
+        """Note a try that brought no answer, and what it sent at most."""
         self._add(SpanKind.UPLOAD, start_s, self.elapsed_s - start_s)
         self._up_bytes += up_bytes
 

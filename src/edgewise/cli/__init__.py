@@ -1,0 +1,5 @@
+"""The command line: parses, composes public verbs, prints."""
+
+from edgewise.cli.entry import main
+
+__all__ = ["main"]

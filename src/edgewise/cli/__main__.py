@@ -1,0 +1,7 @@
+"""``python -m edgewise.cli``."""
+
+import sys
+
+from edgewise.cli.entry import main
+
+sys.exit(main())

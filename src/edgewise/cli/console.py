@@ -1,0 +1,67 @@
+"""How commands talk: one JSON object or a table on stdout, progress and notes on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from edgewise.errors import MissingExtra
+from edgewise.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Commands = Any  # argparse keeps the type of sub-parsers private
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The option that every command has."""
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def print_json(value: object) -> None:
+    """One object on stdout."""
+    json.dump(value, sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def note(text: str) -> None:
+    """A line for a person, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def console() -> Console:
+    """The terminal for tables; it honours ``NO_COLOR``.
+
+    Raises:
+        MissingExtra: without the studio.
+    """
+    try:
+        from rich.console import Console
+    except ModuleNotFoundError:
+        raise MissingExtra(extra="studio", purpose="to make and show plans") from None
+    # Tables in a file or pipe must not be folded at 80 columns.
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A callback that draws a bar on a terminal, and stays silent elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def tell(text: str, done: int, total: int) -> None:
+            if text not in tasks:
+                tasks[text] = bars.add_task(text, total=total)
+            bars.update(tasks[text], completed=done, total=total)
+
+        yield tell

@@ -1,0 +1,73 @@
+"""A network named on the command line: a file, or an entry of the zoo."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgewise.cli.console import note
+from edgewise.errors import BadInput, MissingExtra
+
+if TYPE_CHECKING:
+    from edgewise.graphs import Model
+    from edgewise.preparation import ImagePreparation
+
+
+_STUDIO = ("jinja2", "networkx", "onnx", "onnx_ir", "rich")
+
+
+def add_model(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """The positional that names a network."""
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="?" if optional else None,
+        help="an ONNX file, or a name from 'edgewise zoo list'",
+    )
+
+
+def open_model(text: str) -> Model:
+    """Load the network that ``text`` names.
+
+    Raises:
+        BadInput: when it is neither a file nor an entry of the zoo.
+    """
+    require_studio()
+    from edgewise import zoo
+    from edgewise.graphs import load
+
+    path = Path(text)
+    if path.exists() or path.suffix == ".onnx" or "/" in text:
+        return load(path)
+    names = [entry.name for entry in zoo.entries()]
+    if text not in names:
+        near = difflib.get_close_matches(text, names, n=1)
+        raise BadInput(
+            expected=f"an ONNX file or one of {', '.join(names)}",
+            found=repr(text),
+            remedy=f"did you mean {near[0]}?" if near else "check the path",
+        )
+    return load(zoo.get(text, progress=note))
+
+
+def preparation_of(model: Model) -> ImagePreparation | None:
+    """How photos become the model's input, when its metadata says."""
+    from edgewise.graphs import PREPARATION_KEY
+    from edgewise.preparation import read_preparation
+
+    text = model.metadata.get(PREPARATION_KEY)
+    return None if text is None else read_preparation(text)
+
+
+def require_studio() -> None:
+    """Refuse clearly on a bare install.
+
+    Raises:
+        MissingExtra: without the packages that make bundles.
+    """
+    missing = [name for name in _STUDIO if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtra(extra="studio", purpose="to work on networks")

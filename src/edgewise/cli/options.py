@@ -1,0 +1,55 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TypeVar
+
+from edgewise.errors import BadInput
+from edgewise.units import parse_duration
+
+T = TypeVar("T")
+
+
+def reads(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Turn a reader of ours into one that argparse reports errors of."""
+
+    def read(text: str) -> T:
+        try:
+            return parse(text)
+        except BadInput as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise BadInput(expected="a share from 0 to 1", found=repr(text), remedy="try 0.95 or 95%")
+    return value
+
+
+duration = reads(parse_duration)
+share = reads(_share)
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """What a chosen route must keep."""
+    parser.add_argument(
+        "--min-agreement",
+        type=share,
+        default=0.95,
+        metavar="SHARE",
+        help="examples decided as the full network does (0.95)",
+    )
+    parser.add_argument(
+        "--max-latency", type=duration, default=None, metavar="TIME", help="such as 200ms"
+    )
+    parser.add_argument(
+        "--raw-input-stays", action="store_true", help="never send the input itself"
+    )

@@ -1,0 +1,45 @@
+"""``edgewise serve``: the cloud half."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgewise.cli.console import Commands, add_json, note, print_json
+
+
+def add_command(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("serve", help="the cloud half of a bundle")
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
+    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    parser.add_argument("--threads", type=int, default=1, help="of one run of a network")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="a name to answer to"
+    )
+    add_json(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Serve until stopped."""
+    from edgewise.serving import LOCAL_HOSTS, Access, serve
+
+    def ready(url: str) -> None:
+        if args.json:
+            print_json({"url": url})
+        else:
+            print(f"serving {args.bundle} at {url} (stop with Ctrl-C)", flush=True)
+            note(f"next: edgewise run {args.bundle} --server {url} PHOTO")
+
+    access = Access(allowed_hosts=(*LOCAL_HOSTS, *args.allow_host)) if args.allow_host else None
+    serve(
+        args.bundle,
+        host=args.host,
+        port=args.port,
+        threads=args.threads,
+        access=access,
+        on_ready=ready,
+    )
+    return 0

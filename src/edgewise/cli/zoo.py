@@ -1,0 +1,83 @@
+"""``edgewise zoo``: real networks to try."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgewise.cli.console import Commands, add_json, console, note, print_json
+from edgewise.cli.models import require_studio
+
+if TYPE_CHECKING:
+    from edgewise.zoo import ZooEntry
+
+
+def add_command(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("zoo", help="real networks to try")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    listing = verbs.add_parser("list", help="every network with licence and source")
+    add_json(listing)
+    listing.set_defaults(execute=execute_list)
+    getting = verbs.add_parser("get", help="fetch one as an ONNX file")
+    getting.add_argument("name", metavar="NAME")
+    getting.add_argument("-o", "--output", type=Path, metavar="FILE", help="copy it there")
+    add_json(getting)
+    getting.set_defaults(execute=execute_get)
+
+
+def execute_list(args: argparse.Namespace) -> int:
+    """Print every entry."""
+    require_studio()
+    from edgewise.reporting import plain_table
+    from edgewise.zoo import entries
+
+    if args.json:
+        print_json({"entries": [_entry_json(entry) for entry in entries()]})
+        return 0
+    rows = [(e.name, e.kind, e.licence, e.source, e.figures) for e in entries()]
+    columns = ["name", "kind", "licence", "source", "figures may be used for"]
+    console().print(plain_table("Networks to try", columns, rows))
+    note("next: edgewise zoo get efficientnet-lite0")
+    return 0
+
+
+def execute_get(args: argparse.Namespace) -> int:
+    """Fetch one entry and say where it is."""
+    require_studio()
+    from edgewise.zoo import entries, get
+
+    path = get(args.name, progress=note)
+    if args.output is not None:
+        path = _copy(path, args.output)
+    entry = {entry.name: entry for entry in entries()}[args.name]
+    if args.json:
+        print_json({**_entry_json(entry), "path": str(path)})
+        return 0
+    print(path)
+    note(f"next: edgewise inspect {path}")
+    return 0
+
+
+def _copy(source: Path, target: Path) -> Path:
+    from edgewise.graphs import load, save
+
+    if target.is_dir():
+        target = target / source.name
+    if target.suffix != ".onnx":
+        target = target.with_name(target.name + ".onnx")
+    save(load(source), target)
+    return target
+
+
+def _entry_json(entry: ZooEntry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "kind": entry.kind,
+        "licence": entry.licence,
+        "licence_evidence": entry.licence_evidence,
+        "source": entry.source,
+        "classes": len(entry.labels),
+        "figures": entry.figures,
+    }

@@ -1,0 +1,190 @@
+"""Write the chosen routes of one or several plans as a bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgewise.bundle import (
+    SCHEMA,
+    Bundle,
+    Fallback,
+    FallbackKind,
+    GivenAway,
+    Manifest,
+    Part,
+    PayloadCodec,
+    Route,
+    RouteKind,
+    Side,
+    describe_part,
+    write_bundle,
+)
+from edgewise.errors import BadInput
+from edgewise.graphs import LABELS_KEY, PREPARATION_KEY, Model, to_bytes
+from edgewise.planning.candidates import FULL, PIXEL_CODECS, Candidate, Samples
+from edgewise.planning.measuring import cut_for
+from edgewise.planning.study import Plan
+from edgewise.preparation import PixelCodec, max_encoded_bytes, read_preparation
+from edgewise.tensors import TensorSpec
+from edgewise.wire import Bound
+
+MAX_PLANNED_ROUTES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Piece:
+    """A part with its bytes."""
+
+    part: Part
+    raw: bytes
+    weights: tuple[int, int]
+
+
+def routes_of(plans: Sequence[Plan]) -> tuple[Candidate, ...]:
+    """The chosen candidate of each plan, then the fastest local one that keeps the limits."""
+    chosen = [plan.chosen for plan in plans]
+    local = [_best_local(plan) for plan in plans[:1]]
+    unique = {candidate.sketch.name: candidate for candidate in (*chosen, *local)}
+    return tuple(unique.values())[:MAX_PLANNED_ROUTES]
+
+
+def build_bundle(
+    folder: Path | str,
+    candidates: Sequence[Candidate],
+    variants: Mapping[str, Model],
+    samples: Samples,
+) -> Bundle:
+    """Write a bundle that can take the routes of these candidates.
+
+    Args:
+        folder: where; an older bundle there is replaced.
+        candidates: the first is tried first.
+        variants: networks by name; ``full`` is the original.
+        samples: INT8 ranges come from its calibration part.
+
+    Raises:
+        BadInput: when the folder cannot be written.
+    """
+    full = variants[FULL]
+    fallback = _fallback(candidates)
+    pieces: dict[str, _Piece] = {}
+    routes = tuple(_build_route(c, variants, samples, pieces) for c in candidates)
+    if fallback.part is not None:
+        _add(pieces, fallback.part, variants[fallback.part], Side.DEVICE)
+    preparation = _read_json(full, PREPARATION_KEY)
+    manifest = Manifest(
+        schema=SCHEMA,
+        name=_safe_name(full.name),
+        model_digest=full.digest,
+        inputs=full.inputs,
+        outputs=_batch_of_one(full.outputs),
+        parts=tuple(piece.part for piece in pieces.values()),
+        routes=routes,
+        fallback=fallback,
+        needs=("image",) if preparation is not None else (),
+        labels=tuple(_read_json(full, LABELS_KEY) or ()),
+        preparation=preparation,
+        given_away=_given_away(pieces.values(), full),
+    )
+    return write_bundle(folder, manifest, {name: piece.raw for name, piece in pieces.items()})
+
+
+def _best_local(plan: Plan) -> Candidate:
+    local = [c for c in plan.candidates if c.sketch.kind is RouteKind.LOCAL]
+    judged = [c for c in local if c.route.quality is not None] or local
+    kept = [c for c in judged if c.rejected is None or "below" not in c.rejected]
+    return (kept or [c for c in local if c.sketch.variant == FULL])[0]
+
+
+def _fallback(candidates: Iterable[Candidate]) -> Fallback:
+    for candidate in candidates:
+        if candidate.sketch.kind is RouteKind.LOCAL:
+            variant = candidate.sketch.variant
+            kind = FallbackKind.FULL if variant == FULL else FallbackKind.SMALL
+            return Fallback(kind=kind, part=variant)
+    return Fallback(kind=FallbackKind.NONE)
+
+
+def _build_route(
+    candidate: Candidate,
+    variants: Mapping[str, Model],
+    samples: Samples,
+    pieces: dict[str, _Piece],
+) -> Route:
+    sketch, route = candidate.sketch, candidate.route
+    if sketch.kind is RouteKind.LOCAL:
+        _add(pieces, sketch.variant, variants[sketch.variant], Side.DEVICE)
+        return replace(route, device_part=sketch.variant)
+    if sketch.kind is RouteKind.CLOUD:
+        _add(pieces, FULL, variants[FULL], Side.SERVER)
+        return replace(
+            route, server_part=FULL, boundary=_input_bounds(variants[FULL], sketch.codec)
+        )
+    assert sketch.cut is not None
+    halves = cut_for(variants[sketch.variant], sketch.cut, sketch.codec, samples.calibrate)
+    head, tail = f"{sketch.name}-head", f"{sketch.name}-tail"
+    _add(pieces, head, halves.head, Side.DEVICE)
+    _add(pieces, tail, halves.tail, Side.SERVER)
+    boundary = tuple(Bound.exactly(spec) for spec in halves.boundary)
+    return replace(route, device_part=head, server_part=tail, boundary=boundary)
+
+
+def _add(pieces: dict[str, _Piece], name: str, model: Model, side: Side) -> None:
+    known = pieces.get(name)
+    if known is not None:
+        wanted = side if known.part.side is side else Side.BOTH
+        pieces[name] = replace(known, part=replace(known.part, side=wanted))
+        return
+    raw = to_bytes(model)
+    part = describe_part(name, raw, side=side, inputs=model.inputs, outputs=model.outputs)
+    weights = (len(model.ir.graph.initializers), model.weight_bytes)
+    pieces[name] = _Piece(part=part, raw=raw, weights=weights)
+
+
+def _input_bounds(model: Model, codec: PayloadCodec) -> tuple[Bound, ...]:
+    if codec not in PIXEL_CODECS:
+        return tuple(Bound.exactly(spec) for spec in model.inputs)
+    preparation = read_preparation(model.metadata[PREPARATION_KEY])
+    most = max_encoded_bytes(preparation, PixelCodec(codec.value))
+    name = preparation.input
+    return (Bound(name=name, dtype="uint8", shape=("bytes",), min_bytes=1, max_bytes=most),)
+
+
+def _batch_of_one(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    return tuple(replace(spec, shape=spec.concrete()) for spec in specs)
+
+
+def _given_away(pieces: Iterable[_Piece], full: Model) -> tuple[GivenAway, ...]:
+    return tuple(
+        GivenAway(
+            part=piece.part.name,
+            tensors=piece.weights[0],
+            bytes=piece.weights[1],
+            share=min(1.0, piece.weights[1] / max(1, full.weight_bytes)),
+        )
+        for piece in pieces
+        if piece.part.side is not Side.SERVER
+    )
+
+
+def _read_json(model: Model, key: str) -> Any:
+    text = model.metadata.get(key)
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise BadInput(
+            expected=f"JSON in the metadata {key!r} of {model.name}",
+            found=repr(text[:60]),
+            remedy="correct the model's metadata",
+        ) from None
+
+
+def _safe_name(name: str) -> str:
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "-" for c in name)
+    return safe.strip(".-")[:64] or "model"

@@ -1,0 +1,204 @@
+"""Ways to answer a request, before and after their cost is known."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edgewise.bundle import PayloadCodec, Route, RouteKind
+from edgewise.cost import Forecast
+from edgewise.examples import Examples, Split
+from edgewise.graphs import Cut, Model
+from edgewise.preparation import Pixels
+from edgewise.tensors import Feeds
+
+FULL = "full"
+PIXEL_CODECS = (PayloadCodec.PNG, PayloadCodec.JPEG, PayloadCodec.WEBP)
+TENSOR_CODECS = (PayloadCodec.FP32, PayloadCodec.FP16, PayloadCodec.INT8)
+
+
+class Objective(enum.StrEnum):
+    """What a plan makes as small as it can."""
+
+    LATENCY = "latency"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One example input: the model's tensors and, for a picture, its prepared pixels."""
+
+    feeds: Feeds
+    pixels: Pixels | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """Disjoint examples: for finding ranges, and for judging candidates.
+
+    Args:
+        calibrate: the ranges of INT8 payloads come from these.
+        select: agreement, payload sizes and times come from these.
+    """
+
+    calibrate: tuple[Sample, ...]
+    select: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a route must keep.
+
+    Args:
+        min_agreement: share of examples on which it decides as the full network does.
+        max_latency_s: predicted seconds; ``None`` for no limit.
+        raw_input_stays: forbid the routes that send the input itself.
+    """
+
+    min_agreement: float = 0.95
+    max_latency_s: float | None = None
+    raw_input_stays: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to plan.
+
+    Args:
+        quality_level: of JPEG and WebP.
+        limits: what a route must keep.
+        refined: how many of the best candidates of each link are timed with their own halves.
+        anchors: how many cuts of each network are timed, the others placed between them;
+            ``None`` times them all.
+    """
+
+    quality_level: int = 90
+    limits: Limits = Limits()
+    refined: int = 6
+    anchors: int | None = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sketch:
+    """A way to answer, not yet costed.
+
+    Args:
+        name: unique in a plan.
+        kind: local, split or cloud.
+        variant: which network: ``full`` or the name of a smaller one.
+        cut: where it is cut; only for ``split``.
+        position: index of the cut in its network's order; -1 without a cut.
+        codec: the form in which the payload crosses.
+        quality_level: of JPEG and WebP, 1 to 100.
+    """
+
+    name: str
+    kind: RouteKind
+    variant: str = FULL
+    cut: Cut | None = None
+    position: int = -1
+    codec: PayloadCodec = PayloadCodec.NONE
+    quality_level: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A way to answer with its predicted cost, and why it was rejected if it was.
+
+    Args:
+        sketch: what it is.
+        route: how a bundle would hold it.
+        device: cost on the device.
+        link: cost of the transfer.
+        cloud: cost in the cloud.
+        total: all three, one after the other.
+        payload_bytes: content and structure sent, without headers.
+        rejected: the reason in words; ``None`` for the chosen one.
+    """
+
+    sketch: Sketch
+    route: Route
+    device: Forecast
+    link: Forecast
+    cloud: Forecast
+    total: Forecast
+    payload_bytes: int = 0
+    rejected: str | None = None
+
+    @property
+    def total_s(self) -> float:
+        """Predicted seconds from request to answer."""
+        return self.total.mid.latency_s
+
+
+def sketch_all(
+    variants: Mapping[str, Model],
+    cuts: Mapping[str, Sequence[Cut]],
+    *,
+    pixels: bool,
+    quality_level: int,
+) -> tuple[Sketch, ...]:
+    """Every way to answer that this planner knows.
+
+    Args:
+        variants: networks by name; ``full`` is the original.
+        cuts: legal cuts of each.
+        pixels: whether inputs are pictures, which PNG, JPEG and WebP can carry.
+        quality_level: of JPEG and WebP.
+    """
+    local = [
+        Sketch(name=_join("local", name), kind=RouteKind.LOCAL, variant=name) for name in variants
+    ]
+    codecs = (PayloadCodec.FP32, *(PIXEL_CODECS if pixels else ()))
+    cloud = [_sketch_cloud(codec, quality_level) for codec in codecs]
+    split = [
+        _sketch_split(variant, position, at, codec)
+        for variant, legal in cuts.items()
+        for position, at in enumerate(legal)
+        for codec in TENSOR_CODECS
+    ]
+    return (*local, *cloud, *split)
+
+
+def _sketch_cloud(codec: PayloadCodec, quality_level: int) -> Sketch:
+    lossy = codec in (PayloadCodec.JPEG, PayloadCodec.WEBP)
+    suffix = f"{codec}{quality_level}" if lossy else codec.value
+    return Sketch(
+        name=f"cloud-{suffix}",
+        kind=RouteKind.CLOUD,
+        codec=codec,
+        quality_level=quality_level if lossy else None,
+    )
+
+
+def _sketch_split(variant: str, position: int, at: Cut, codec: PayloadCodec) -> Sketch:
+    return Sketch(
+        name=_join(f"split{position}-{codec}", variant),
+        kind=RouteKind.SPLIT,
+        variant=variant,
+        cut=at,
+        position=position,
+        codec=codec,
+    )
+
+
+def _join(stem: str, variant: str) -> str:
+    return stem if variant == FULL else f"{stem}-{variant}"
+
+
+def take_samples(split: Split, *, calibrate: int = 16, select: int = 32) -> Samples:
+    """The first examples of a split's parts, prepared and kept in memory.
+
+    Args:
+        split: disjoint parts.
+        calibrate: at most this many for ranges.
+        select: at most this many for judging.
+    """
+    return Samples(calibrate=_take(split.calibrate, calibrate), select=_take(split.select, select))
+
+
+def _take(examples: Examples, count: int) -> tuple[Sample, ...]:
+    return tuple(
+        Sample(feeds=examples.feeds(index), pixels=examples.pixels(index))
+        for index in range(min(count, len(examples)))
+    )

@@ -1,0 +1,220 @@
+"""What planning needs to have measured: networks, segments, payload nodes and pixel codecs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgewise.bundle import PayloadCodec
+from edgewise.engines import open_engine
+from edgewise.graphs import Cut, Halves, Model, Payload, QuantRange, cut, to_bytes
+from edgewise.planning.candidates import FULL, PIXEL_CODECS, Sample, Samples, Settings
+from edgewise.preparation import (
+    ImagePreparation,
+    PixelCodec,
+    Pixels,
+    decode_pixels,
+    encode_pixels,
+    normalise,
+)
+from edgewise.profiling import (
+    NOTHING,
+    Progress,
+    Segments,
+    Timing,
+    measure_cuts,
+    measure_halves,
+    measure_whole,
+    time_interleaved,
+)
+from edgewise.tensors import Array
+
+PAYLOADS: Mapping[PayloadCodec, Payload] = {
+    PayloadCodec.FP32: Payload.FP32,
+    PayloadCodec.FP16: Payload.FP16,
+    PayloadCodec.INT8: Payload.INT8,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelCost:
+    """A pixel codec on the example pictures, on this machine.
+
+    Args:
+        encode: time to encode one.
+        decode: time to decode and normalise one.
+        mean_bytes: of the encoded pictures.
+    """
+
+    encode: Timing
+    decode: Timing
+    mean_bytes: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCost:
+    """Seconds that payload nodes add to a half: ``fixed_s + per_element_s * elements``."""
+
+    fixed_s: float = 0.0
+    per_element_s: float = 0.0
+
+    def seconds(self, elements: int) -> float:
+        """For a tensor of that many elements.
+
+        >>> NodeCost(fixed_s=1.0, per_element_s=0.5).seconds(4)
+        3.0
+        """
+        return self.fixed_s + self.per_element_s * elements
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurements:
+    """Everything measured on this machine for one plan.
+
+    Args:
+        whole: each network, by variant.
+        cuts: legal cuts of each variant.
+        segments: both halves of each cut, raw tensors crossing.
+        encode_nodes: what the payload nodes of the head add, by codec.
+        decode_nodes: what the payload nodes of the tail add, by codec.
+        pixels: each pixel codec; empty when inputs are not pictures.
+        normalise: pixels to the model's input.
+    """
+
+    whole: Mapping[str, Timing]
+    cuts: Mapping[str, tuple[Cut, ...]]
+    segments: Mapping[str, tuple[Segments, ...]]
+    encode_nodes: Mapping[PayloadCodec, NodeCost]
+    decode_nodes: Mapping[PayloadCodec, NodeCost]
+    pixels: Mapping[PayloadCodec, PixelCost] = field(default_factory=dict)
+    normalise: Timing = NOTHING
+
+
+def measure(
+    variants: Mapping[str, Model],
+    cuts: Mapping[str, tuple[Cut, ...]],
+    samples: Samples,
+    *,
+    preparation: ImagePreparation | None,
+    settings: Settings,
+    progress: Progress | None = None,
+) -> Measurements:
+    """Measure everything a plan of these networks needs, on this machine."""
+    feeds = samples.select[0].feeds
+    segments = {
+        name: measure_cuts(
+            variants[name], legal, feeds, anchors=settings.anchors, progress=progress
+        )
+        for name, legal in cuts.items()
+    }
+    full = variants[FULL]
+    probes = _spread(cuts.get(FULL, ()))
+    encode_nodes, decode_nodes = _measure_nodes(full, probes, samples)
+    pixels = [s.pixels for s in samples.select if s.pixels is not None]
+    pictures = preparation if pixels else None
+    return Measurements(
+        whole=measure_whole(variants, feeds),
+        cuts=cuts,
+        segments=segments,
+        encode_nodes=encode_nodes,
+        decode_nodes=decode_nodes,
+        pixels={}
+        if pictures is None
+        else _measure_pixels(pixels, pictures, settings.quality_level),
+        normalise=NOTHING if pictures is None else _measure_normalise(pixels, pictures),
+    )
+
+
+def cut_for(model: Model, at: Cut, codec: PayloadCodec, calibrate: Sequence[Sample]) -> Halves:
+    """Both halves with their payload nodes; INT8 ranges come from the calibration examples."""
+    if codec is not PayloadCodec.INT8:
+        return cut(model, at, payload=PAYLOADS[codec])
+    raw = cut(model, at)
+    return cut(model, at, payload=Payload.INT8, ranges=_ranges(raw, at, calibrate))
+
+
+def _ranges(halves: Halves, at: Cut, calibrate: Sequence[Sample]) -> dict[str, QuantRange]:
+    boundary = dict(zip([s.name for s in at.tensors], halves.boundary, strict=True))
+    low = dict.fromkeys(boundary, np.inf)
+    high = dict.fromkeys(boundary, -np.inf)
+    with open_engine(to_bytes(halves.head)) as engine:
+        for sample in calibrate:
+            known = {**sample.feeds, **engine.run(sample.feeds)}
+            for name, spec in boundary.items():
+                values: Array = known[spec.name]
+                low[name] = min(low[name], float(np.min(values)))
+                high[name] = max(high[name], float(np.max(values)))
+    return {name: QuantRange(low=low[name], high=high[name]) for name in boundary}
+
+
+def _spread(cuts: Sequence[Cut], count: int = 4) -> tuple[Cut, ...]:
+    """A few cuts from the largest payload to the smallest."""
+    ordered = sorted(cuts, key=lambda at: at.nbytes())
+    chosen = {round(i) for i in np.linspace(0, len(ordered) - 1, count)} if ordered else set()
+    return tuple(ordered[i] for i in sorted(chosen))
+
+
+def _measure_nodes(
+    model: Model, probes: Sequence[Cut], samples: Samples
+) -> tuple[dict[PayloadCodec, NodeCost], dict[PayloadCodec, NodeCost]]:
+    feeds = samples.select[0].feeds
+    raw = [measure_halves(cut(model, at), feeds) for at in probes]
+    elements = [at.nbytes() // at.content[0].itemsize_bytes for at in probes]
+    encode, decode = {PayloadCodec.FP32: NodeCost()}, {PayloadCodec.FP32: NodeCost()}
+    for codec in (PayloadCodec.FP16, PayloadCodec.INT8):
+        coded = [
+            measure_halves(cut_for(model, at, codec, samples.calibrate[:2]), feeds)
+            for at in probes
+        ]
+        pairs = list(zip(coded, raw, strict=True))
+        encode[codec] = fit_line(elements, [c.head.median_s - r.head.median_s for c, r in pairs])
+        decode[codec] = fit_line(elements, [c.tail.median_s - r.tail.median_s for c, r in pairs])
+    return encode, decode
+
+
+def fit_line(elements: Sequence[int], extra_s: Sequence[float]) -> NodeCost:
+    """Least squares of extra seconds over elements; neither part below 0.
+
+    >>> fit_line([0, 100], [1.0, 2.0]).seconds(50)
+    1.5
+    """
+    if len(set(elements)) < 2:
+        return NodeCost(fixed_s=max(0.0, float(np.median(extra_s)))) if extra_s else NodeCost()
+    slope, constant = np.polyfit(elements, extra_s, 1)
+    if slope < 0:
+        return NodeCost(fixed_s=max(0.0, float(np.mean(extra_s))))
+    return NodeCost(fixed_s=max(0.0, round(float(constant), 12)), per_element_s=float(slope))
+
+
+def _measure_pixels(
+    pixels: Sequence[Pixels], preparation: ImagePreparation, quality_level: int
+) -> dict[PayloadCodec, PixelCost]:
+    return {
+        codec: _measure_codec(pixels, preparation, PixelCodec(codec.value), quality_level)
+        for codec in PIXEL_CODECS
+    }
+
+
+def _measure_codec(
+    pixels: Sequence[Pixels], preparation: ImagePreparation, codec: PixelCodec, quality: int
+) -> PixelCost:
+    raws = [encode_pixels(picture, codec, quality) for picture in pixels]
+    middle = sorted(range(len(raws)), key=lambda i: len(raws[i]))[len(raws) // 2]
+    times = time_interleaved(
+        {
+            "encode": lambda: encode_pixels(pixels[middle], codec, quality),
+            "decode": lambda: normalise(
+                decode_pixels(raws[middle], preparation, codec), preparation
+            ),
+        },
+        repeats=9,
+    )
+    mean_bytes = float(np.mean([len(raw) for raw in raws]))
+    return PixelCost(encode=times["encode"], decode=times["decode"], mean_bytes=mean_bytes)
+
+
+def _measure_normalise(pixels: Sequence[Pixels], preparation: ImagePreparation) -> Timing:
+    work: Callable[[], object] = lambda: normalise(pixels[0], preparation)  # noqa: E731
+    return time_interleaved({"normalise": work}, repeats=9)["normalise"]

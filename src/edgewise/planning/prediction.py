@@ -1,0 +1,226 @@
+"""From what was measured to what each way of answering would cost on a device and a link."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgewise.bundle import Coefficients, PayloadCodec, Route, RouteKind
+from edgewise.cost import Cost, Evidence, Forecast
+from edgewise.planning.candidates import Candidate, Sketch
+from edgewise.planning.measuring import Measurements, NodeCost
+from edgewise.profiling import NOTHING, Segments, Timing
+from edgewise.specs import CloudSpec, DeviceSpec, LinkSpec
+from edgewise.tensors import TensorSpec
+from edgewise.wire import Message, encode_reply, encode_request
+
+# Request and reply lines with their headers, as urllib3 and uvicorn write them (measured on
+# the loopback interface with a capture of both directions, 2026-11).
+REQUEST_HEAD_BYTES = 262
+REPLY_HEAD_BYTES = 305
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a plan is for."""
+
+    device: DeviceSpec
+    link: LinkSpec
+    cloud: CloudSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Times of one sketch on the emulated device and in the cloud, and the bytes between."""
+
+    device: Timing
+    cloud: Timing
+    payload_bytes: int = 0
+    up_bytes: int = 0
+    down_bytes: int = 0
+
+
+def predict(
+    sketch: Sketch,
+    measured: Measurements,
+    target: Target,
+    *,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+) -> Candidate:
+    """The cost of one way of answering.
+
+    total = device + RTT + up_bytes/up_rate + down_bytes/down_rate + cloud; nothing overlaps.
+
+    Args:
+        sketch: what to cost.
+        measured: on this machine.
+        target: device, link and cloud.
+        inputs: of the model.
+        outputs: of the model.
+    """
+    work = _WORK[sketch.kind](sketch, measured, inputs)
+    if sketch.kind is not RouteKind.LOCAL:
+        work = _with_frames(work, sketch, outputs)
+    return cost_up(sketch, work, target)
+
+
+def cost_up(sketch: Sketch, work: Work, target: Target) -> Candidate:
+    """A candidate from times on this machine and bytes on the wire."""
+    remote = sketch.kind is not RouteKind.LOCAL
+    device = work.device.scaled(target.device.slowdown).forecast(Evidence.PREDICTED)
+    cloud = work.cloud.scaled(target.cloud.slowdown).forecast(Evidence.PREDICTED)
+    link = _forecast_link(work, target.link) if remote else _FREE
+    coefficients = Coefficients(
+        device_s=device.mid.latency_s,
+        cloud_s=cloud.mid.latency_s,
+        up_bytes=work.up_bytes,
+        down_bytes=work.down_bytes,
+        rtts=int(remote),
+    )
+    return Candidate(
+        sketch=sketch,
+        route=_route(sketch, coefficients),
+        device=device,
+        link=link,
+        cloud=cloud,
+        total=device + link + cloud,
+        payload_bytes=work.payload_bytes,
+    )
+
+
+def refine(
+    candidate: Candidate, segments: Segments, target: Target, *, normalise: Timing
+) -> Candidate:
+    """The same candidate with the times of its very own halves, payload nodes included."""
+    before = candidate.route.coefficients
+    work = Work(
+        device=add_times(normalise, segments.head),
+        cloud=segments.tail,
+        payload_bytes=candidate.payload_bytes,
+        up_bytes=before.up_bytes,
+        down_bytes=before.down_bytes,
+    )
+    return replace(cost_up(candidate.sketch, work, target), rejected=candidate.rejected)
+
+
+_FREE = Forecast.exactly(Cost(), Evidence.PREDICTED)
+
+
+def _route(sketch: Sketch, coefficients: Coefficients) -> Route:
+    names = () if sketch.cut is None else tuple(spec.name for spec in sketch.cut.tensors)
+    return Route(
+        name=sketch.name,
+        kind=sketch.kind,
+        cut=names,
+        codec=sketch.codec,
+        quality_level=sketch.quality_level,
+        coefficients=coefficients,
+    )
+
+
+def _forecast_link(work: Work, link: LinkSpec) -> Forecast:
+    seconds = link.transfer_s(up_bytes=work.up_bytes, down_bytes=work.down_bytes)
+    low, high = max(0.0, seconds - 2 * link.jitter_s), seconds + 2 * link.jitter_s
+    costs = [
+        Cost(latency_s=s, up_bytes=work.up_bytes, down_bytes=work.down_bytes)
+        for s in (low, seconds, high)
+    ]
+    return Forecast(low=costs[0], mid=costs[1], high=costs[2], evidence=Evidence.PREDICTED)
+
+
+def _local_work(sketch: Sketch, measured: Measurements, inputs: Sequence[TensorSpec]) -> Work:
+    del inputs
+    whole = measured.whole[sketch.variant]
+    return Work(device=add_times(measured.normalise, whole), cloud=NOTHING)
+
+
+def _cloud_work(sketch: Sketch, measured: Measurements, inputs: Sequence[TensorSpec]) -> Work:
+    whole = measured.whole[sketch.variant]
+    codec = measured.pixels.get(sketch.codec)
+    if codec is None:
+        raw = sum(spec.nbytes() for spec in inputs)
+        return Work(device=measured.normalise, cloud=whole, payload_bytes=raw)
+    return Work(
+        device=codec.encode,
+        cloud=add_times(codec.decode, whole),
+        payload_bytes=round(codec.mean_bytes),
+    )
+
+
+def _split_work(sketch: Sketch, measured: Measurements, inputs: Sequence[TensorSpec]) -> Work:
+    del inputs
+    assert sketch.cut is not None
+    segments = measured.segments[sketch.variant][sketch.position]
+    elements = sum(count_elements(spec) for spec in sketch.cut.content)
+    head = _with_nodes(segments.head, measured.encode_nodes[sketch.codec], elements)
+    tail = _with_nodes(segments.tail, measured.decode_nodes[sketch.codec], elements)
+    return Work(
+        device=add_times(measured.normalise, head),
+        cloud=tail,
+        payload_bytes=sum(payload_bytes(spec, sketch.codec) for spec in sketch.cut.tensors),
+    )
+
+
+_WORK = {
+    RouteKind.LOCAL: _local_work,
+    RouteKind.CLOUD: _cloud_work,
+    RouteKind.SPLIT: _split_work,
+}
+_FLOAT_BYTES = {PayloadCodec.FP16: 2, PayloadCodec.INT8: 1}
+
+
+def count_elements(spec: TensorSpec) -> int:
+    """Elements of a tensor at batch 1."""
+    return spec.nbytes() // spec.itemsize_bytes
+
+
+def payload_bytes(spec: TensorSpec, codec: PayloadCodec) -> int:
+    """Bytes of a tensor on the wire: only floating-point content is narrowed."""
+    width = _FLOAT_BYTES.get(codec, spec.itemsize_bytes)
+    if spec.role != "content" or not spec.dtype.startswith("float"):
+        width = spec.itemsize_bytes
+    return count_elements(spec) * width
+
+
+def add_times(a: Timing, b: Timing) -> Timing:
+    """One piece of work after the other."""
+    return Timing(
+        median_s=a.median_s + b.median_s,
+        low_s=a.low_s + b.low_s,
+        high_s=a.high_s + b.high_s,
+        runs=min(a.runs, b.runs) or max(a.runs, b.runs),
+    )
+
+
+def _with_nodes(timing: Timing, nodes: NodeCost, elements: int) -> Timing:
+    extra_s = nodes.seconds(elements)
+    return add_times(
+        timing, Timing(median_s=extra_s, low_s=extra_s, high_s=extra_s, runs=timing.runs)
+    )
+
+
+def _with_frames(work: Work, sketch: Sketch, outputs: Sequence[TensorSpec]) -> Work:
+    return replace(
+        work,
+        up_bytes=work.payload_bytes + REQUEST_HEAD_BYTES + _request_json_bytes(sketch),
+        down_bytes=REPLY_HEAD_BYTES + _reply_bytes(outputs),
+    )
+
+
+def _request_json_bytes(sketch: Sketch) -> int:
+    names = [spec.name for spec in sketch.cut.tensors] if sketch.cut is not None else ["image"]
+    message = Message(
+        tensors={name: np.zeros((1, 1, 1, 1), np.uint8) for name in names},
+        id="100",
+        parameters={"route": sketch.name, "bundle": "0" * 64},
+    )
+    return encode_request(message).header_bytes
+
+
+def _reply_bytes(outputs: Sequence[TensorSpec]) -> int:
+    zeros = {spec.name: np.zeros(spec.concrete(), spec.dtype) for spec in outputs}
+    frame = encode_reply(Message(tensors=zeros, id="100", model="model"))
+    return len(frame.body)

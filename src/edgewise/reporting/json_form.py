@@ -1,0 +1,127 @@
+"""Values as the JSON that other programs rely on; keys carry their SI unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgewise.graphs import Cut, Model
+from edgewise.planning import Candidate, Plan
+from edgewise.profiling import Profile, prefix_of
+from edgewise.records import write_record
+from edgewise.reporting.page import PageAnswer
+from edgewise.tensors import TensorSpec
+from edgewise.trials import answer_seconds
+
+
+def plans_json(plans: Sequence[Plan]) -> dict[str, Any]:
+    """The first plan's keys, and all plans under ``plans``."""
+    every = [plan_json(plan) for plan in plans]
+    return {**every[0], "plans": every}
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """One plan: what was chosen, the routes, and every candidate with its reason."""
+    return {
+        "link": plan.target.link.name,
+        "device": plan.target.device.name,
+        "cloud": plan.target.cloud.name,
+        "objective": plan.objective.value,
+        "limits": write_record(plan.limits),
+        "model_digest": plan.model_digest,
+        "variants": dict(plan.variants),
+        "chosen": candidate_json(plan.chosen),
+        "routes": [candidate_json(plan.chosen)],
+        "candidates": [candidate_json(candidate) for candidate in plan.candidates],
+        "bill": None,
+    }
+
+
+def candidate_json(candidate: Candidate) -> dict[str, Any]:
+    """One way of answering with its predicted times."""
+    coefficients = candidate.route.coefficients
+    return {
+        "name": candidate.sketch.name,
+        "route": candidate.sketch.kind.value,
+        "variant": candidate.sketch.variant,
+        "codec": candidate.sketch.codec.value,
+        "cut": list(candidate.route.cut),
+        "payload_bytes": candidate.payload_bytes,
+        "up_bytes": coefficients.up_bytes,
+        "down_bytes": coefficients.down_bytes,
+        "total_s": candidate.total.mid.latency_s,
+        "total_low_s": candidate.total.low.latency_s,
+        "total_high_s": candidate.total.high.latency_s,
+        "device_s": candidate.device.mid.latency_s,
+        "link_s": candidate.link.mid.latency_s,
+        "cloud_s": candidate.cloud.mid.latency_s,
+        "device_energy_j": coefficients.device_j,
+        "evidence": candidate.total.evidence.value,
+        "quality": write_record(candidate.route.quality),
+        "rejected": candidate.rejected,
+    }
+
+
+def inspection_json(model: Model, profile: Profile, cuts: Sequence[Cut]) -> dict[str, Any]:
+    """What a network is: tensors, operators, MACs, bytes, and where it can be cut."""
+    return {
+        "name": model.name,
+        "digest": model.digest,
+        "opset": model.opset,
+        "inputs": [tensor_json(spec) for spec in model.inputs],
+        "outputs": [tensor_json(spec) for spec in model.outputs],
+        "nodes": len(profile.nodes),
+        "operators": operator_counts(profile),
+        "macs": profile.macs,
+        "weight_bytes": model.weight_bytes,
+        "peak_activation_bytes": profile.peak_activation_bytes,
+        "trim": None,
+        "cuts": [_cut_json(at, profile) for at in cuts],
+    }
+
+
+def operator_counts(profile: Profile) -> dict[str, int]:
+    """How many nodes of each operator, most frequent first."""
+    counts: dict[str, int] = {}
+    for node in profile.nodes:
+        counts[node.op] = counts.get(node.op, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def tensor_json(spec: TensorSpec) -> dict[str, Any]:
+    """One tensor with its bytes at batch 1."""
+    return {**write_record(spec), "bytes": spec.nbytes()}
+
+
+def _cut_json(at: Cut, profile: Profile) -> dict[str, Any]:
+    prefix = prefix_of(profile, [spec.name for spec in at.tensors])
+    return {
+        "tensors": [tensor_json(spec) for spec in at.tensors],
+        "bytes": at.nbytes(),
+        "macs_before": prefix.macs,
+        "weight_bytes_before": prefix.weight_bytes,
+    }
+
+
+def demo_json(plans: Sequence[Plan], answers: Sequence[PageAnswer], page: Path) -> dict[str, Any]:
+    """What the demo planned and what came of it."""
+    return {
+        **plans_json(plans),
+        "answers": [_answer_json(shown) for shown in answers],
+        "page": str(page),
+    }
+
+
+def _answer_json(shown: PageAnswer) -> dict[str, Any]:
+    return {
+        "link": shown.link,
+        "photo": shown.name,
+        "label": shown.label,
+        "as_full_network": shown.same,
+        "predicted_s": shown.predicted_s,
+        "measured_s": answer_seconds(shown.answer),
+        "inference_source": write_record(shown.answer.inference_source),
+        "up_bytes": shown.answer.trace.up_bytes,
+        "spans": write_record(shown.answer.trace.spans),
+    }

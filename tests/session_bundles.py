@@ -1,0 +1,76 @@
+"""Bundles for sessions: the tiny network with the routes and the fallback that a test wants."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from edgewise.bundle import Bundle, Coefficients, Fallback, FallbackKind, Quality, write_bundle
+from unit.serving import tiny_bundle as tiny
+
+REMOTE = (
+    "split-fp32",
+    "split-fp16",
+    "split-int8",
+    "cloud-raw",
+    "cloud-png",
+    "cloud-jpeg",
+    "cloud-webp",
+)
+AGREEMENT = Quality(metric="agreement", value=0.75, low=0.5, high=1.0, n=4)
+
+
+def session_bundle(
+    folder: Path,
+    *routes: str,
+    fallback: bool = True,
+    seed: int = 0,
+    name: str = "tiny",
+) -> Bundle:
+    """A bundle with these routes of the tiny network in this order; the first is predicted best.
+
+    The local route's quality is ``AGREEMENT``, so that tests see whose quality an answer states.
+    """
+    with tempfile.TemporaryDirectory() as staging:
+        whole = tiny.write_tiny_bundle(Path(staging) / "bundle", seed=seed, name=name)
+        raw = {part.name: whole.read_part(part.name) for part in whole.manifest.parts}
+    chosen = [
+        replace(
+            whole.manifest.route(route),
+            coefficients=Coefficients(device_s=0.001 * (i + 1)),
+            quality=AGREEMENT if route == "local" else None,
+        )
+        for i, route in enumerate(routes)
+    ]
+    kind = FallbackKind.FULL if fallback else FallbackKind.NONE
+    manifest = replace(
+        whole.manifest,
+        routes=tuple(chosen),
+        fallback=Fallback(kind=kind, part="full" if fallback else None),
+    )
+    return write_bundle(folder, manifest, raw)
+
+
+def image(seed: int = 1) -> np.ndarray:
+    """An input of the tiny network."""
+    return np.random.default_rng(seed).normal(size=tiny.IMAGE.concrete()).astype(np.float32)
+
+
+def photo(seed: int = 1) -> np.ndarray:
+    """A photo, as pixels, that needs no resizing."""
+    shape = (tiny.SIDE, tiny.SIDE, 3)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def logits_of(value: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """What the tiny network gives for an image or a photo, by numpy alone."""
+    if value.dtype == np.uint8:
+        value = (value.astype(np.float32).transpose(2, 0, 1)[None] - 127) / 128
+    weights = tiny.weights(seed)
+    return weights.logits(weights.feature(value))
+
+

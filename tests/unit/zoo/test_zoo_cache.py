@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import pytest
+
+from edgewise.errors import BadInput
+from edgewise.zoo.cache import cache_folder, is_kept, keep
+
+
+def test_a_relative_xdg_cache_home_is_ignored() -> None:
+    assert cache_folder({"XDG_CACHE_HOME": "here"}) == Path.home() / ".cache" / "edgewise"
+
+
+def test_without_settings_the_cache_is_in_the_home_folder() -> None:
+    assert cache_folder({"EDGEWISE_CACHE": ""}) == Path.home() / ".cache" / "edgewise"
+
+
+def test_a_tilde_in_the_setting_is_the_home_folder() -> None:
+    assert cache_folder({"EDGEWISE_CACHE": "~/x"}) == Path.home() / "x"
+
+
+def test_a_kept_file_stands_beside_its_digest(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "net.onnx"
+    assert not is_kept(path)
+    keep(path, b"abc")
+    assert is_kept(path)
+    assert sorted(item.name for item in path.parent.iterdir()) == ["net.onnx", "net.onnx.sha256"]
+    # The digest of "abc": FIPS 180-2, appendix B.1.
+    assert path.with_name("net.onnx.sha256").read_text().startswith("ba7816bf8f01cfea4141")
+
+
+@pytest.mark.parametrize("name", ["net.onnx", "net.onnx.sha256"])
+@pytest.mark.parametrize("damage", [b"", b"abd", b"\xff\xfe"])
+def test_a_damaged_file_or_digest_is_not_kept(tmp_path: Path, name: str, damage: bytes) -> None:
+    keep(tmp_path / "net.onnx", b"abc")
+    (tmp_path / name).write_bytes(damage)
+    assert not is_kept(tmp_path / "net.onnx")
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    # The nearest thing to a full disk that needs no rights: a limit on the size of files.
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2, hard))
+    try:
+        with pytest.raises(BadInput) as caught:
+            keep(tmp_path / "models" / "net.onnx", b"abc")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.found == "File too large"
+    assert list((tmp_path / "models").iterdir()) == []
