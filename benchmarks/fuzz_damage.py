@@ -1,12 +1,19 @@
-"""Ways to damage bytes, and JSON that stays JSON."""
+"""Ways to damage bytes, JSON that stays JSON, and the files of a bundle."""
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
+import os
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+from edgewise.bundle import MANIFEST
+
+Files = dict[str, bytes]
 
 # --- damage to bytes --------------------------------------------------------------------------
 
@@ -64,6 +71,7 @@ HOSTILE: tuple[Any, ...] = (
     *(RAW + "[" * 20 + "]" * 20, RAW + "[" * 400 + "]" * 400, RAW + '{"a":1,"a":2}'),
     RAW + '{"a":' * 5000 + "1" + "}" * 5000,
     RAW + "[" + "[]," * 19_000 + "[]]",
+    RAW + "[" + '{"":{}},' * 7_500 + "0]",
     RAW + "[" + "0," * 29_000 + "0]",
 )
 
@@ -85,7 +93,7 @@ def parent_of(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 def put_hostile(rng: random.Random, parent: Any, key: Any) -> None:
-    parent[key] = rng.choice(HOSTILE)
+    parent[key] = copy.deepcopy(rng.choice(HOSTILE))
 
 
 def remove(rng: random.Random, parent: Any, key: Any) -> None:
@@ -151,3 +159,50 @@ def as_text(value: Any) -> bytes:
         text = json.JSONDecoder().raw_decode('"' + piece)
         done += [text[0], piece[text[1] - 1 :]]
     return "".join(done).encode()
+
+
+# --- damage to the files of a bundle ----------------------------------------------------------
+
+
+def damage_manifest_bytes(rng: random.Random, files: Files) -> None:
+    files[MANIFEST] = damage(rng, files[MANIFEST])
+
+
+def damage_manifest_json(rng: random.Random, files: Files) -> None:
+    files[MANIFEST] = damage_json(rng, json.loads(files[MANIFEST]))
+
+
+def damage_part(rng: random.Random, files: Files) -> None:
+    name = rng.choice(sorted(files.keys() - {MANIFEST}))
+    if rng.random() < 0.2:
+        del files[name]
+    else:
+        files[name] = damage(rng, files[name])
+
+
+def damage_part_knowingly(rng: random.Random, files: Files) -> None:
+    """Another part under a manifest that lists it truthfully."""
+    manifest = json.loads(files[MANIFEST])
+    part = rng.choice(manifest["parts"])
+    raw = damage(rng, files[part["path"]]) or b"x"
+    files[part["path"]] = raw
+    part["bytes"], part["sha256"] = len(raw), hashlib.sha256(raw).hexdigest()
+    files[MANIFEST] = json.dumps(manifest).encode()
+
+
+def damage_kind(rng: random.Random, folder: Path) -> None:
+    """A file of the bundle becomes a link, a pipe, a folder, or a sparse giant."""
+    path = folder / rng.choice(sorted(entry.name for entry in folder.iterdir()))
+    kind = rng.choice(("link", "loop", "pipe", "folder", "giant"))
+    if kind == "giant":
+        os.truncate(path, rng.choice((10**7, 2**32)))
+        return
+    path.unlink()
+    if kind == "link":
+        path.symlink_to(rng.choice(("/etc/passwd", "/dev/zero", "../..", "head.onnx")))
+    elif kind == "loop":
+        path.symlink_to(path.name)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper
 
-from edgewise.bundle import Bundle, Coefficients, Fallback, FallbackKind, Quality, write_bundle
+from edgewise.bundle import (
+    Bundle,
+    Coefficients,
+    Fallback,
+    FallbackKind,
+    Part,
+    Quality,
+    Side,
+    describe_part,
+    write_bundle,
+)
+from edgewise.tensors import TensorSpec
 from unit.serving import tiny_bundle as tiny
 
 REMOTE = (
@@ -21,6 +33,7 @@ REMOTE = (
     "cloud-jpeg",
     "cloud-webp",
 )
+HEADS = {"split-fp16": "head-half", "split-int8": "head-byte"}
 AGREEMENT = Quality(metric="agreement", value=0.75, low=0.5, high=1.0, n=4)
 
 
@@ -38,9 +51,11 @@ def session_bundle(
     with tempfile.TemporaryDirectory() as staging:
         whole = tiny.write_tiny_bundle(Path(staging) / "bundle", seed=seed, name=name)
         raw = {part.name: whole.read_part(part.name) for part in whole.manifest.parts}
+    heads = _packing_heads(seed)
     chosen = [
         replace(
             whole.manifest.route(route),
+            device_part=HEADS.get(route, whole.manifest.route(route).device_part),
             coefficients=Coefficients(device_s=0.001 * (i + 1)),
             quality=AGREEMENT if route == "local" else None,
         )
@@ -49,10 +64,49 @@ def session_bundle(
     kind = FallbackKind.FULL if fallback else FallbackKind.NONE
     manifest = replace(
         whole.manifest,
+        parts=(*whole.manifest.parts, *(part for part, _ in heads)),
         routes=tuple(chosen),
         fallback=Fallback(kind=kind, part="full" if fallback else None),
     )
-    return write_bundle(folder, manifest, raw)
+    return write_bundle(folder, manifest, raw | {part.name: head for part, head in heads})
+
+
+def _packing_heads(seed: int) -> list[tuple[Part, bytes]]:
+    """Device halves that give FP16 and INT8; the tiny bundle has the server's halves alone."""
+    w = tiny.weights(seed)
+    head = [
+        helper.make_node("Conv", ["image", "conv", "bias"], ["mixed"]),
+        helper.make_node("Relu", ["mixed"], ["feature"]),
+    ]
+    cast = helper.make_node("Cast", ["feature"], ["half"], to=TensorProto.FLOAT16)
+    quantize = helper.make_node("QuantizeLinear", ["feature", "scale", "zero"], ["byte"])
+    scales = {
+        "scale": np.float32(tiny.SCALE).reshape(()),
+        "zero": np.int8(tiny.ZERO).reshape(()),
+    }
+    conv = {"conv": w.conv, "bias": w.bias}
+    return [
+        _head(
+            "head-half", [*head, cast], replace(tiny.FEATURE, name="half", dtype="float16"), conv
+        ),
+        _head(
+            "head-byte",
+            [*head, quantize],
+            replace(tiny.FEATURE, name="byte", dtype="int8"),
+            conv | scales,
+        ),
+    ]
+
+
+def _head(
+    name: str,
+    nodes: list[onnx.NodeProto],
+    gives: TensorSpec,
+    constants: dict[str, np.ndarray],
+) -> tuple[Part, bytes]:
+    raw = tiny.network(nodes, [tiny.IMAGE], [gives], constants)
+    part = describe_part(name, raw, side=Side.DEVICE, inputs=(tiny.IMAGE,), outputs=(gives,))
+    return part, raw
 
 
 def image(seed: int = 1) -> np.ndarray:
@@ -72,5 +126,3 @@ def logits_of(value: np.ndarray, *, seed: int = 0) -> np.ndarray:
         value = (value.astype(np.float32).transpose(2, 0, 1)[None] - 127) / 128
     weights = tiny.weights(seed)
     return weights.logits(weights.feature(value))
-
-

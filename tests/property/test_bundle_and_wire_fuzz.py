@@ -32,7 +32,7 @@ def test_the_benchmark_notices_a_crash_and_an_unsound_value(fuzz):
         raise ZeroDivisionError("oops")
 
     complaints = fuzz.Counter()
-    kinds = {"crash": crash, "unsound": lambda: False, "greedy": lambda: bool(bytes(10**7))}
+    kinds = {"crash": crash, "unsound": lambda: "", "greedy": lambda: bytes(10**7)}
     rows = fuzz.judge((fuzz.Trial(kind=k, read=f) for k, f in kinds.items()), complaints)
     assert {row.kind: row.other for row in rows} == {"crash": 1, "unsound": 1, "greedy": 0}
     assert max(row.beyond_bytes for row in rows) > fuzz.GOAL_BYTES

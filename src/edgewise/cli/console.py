@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Commands = Any  # argparse keeps the type of sub-parsers private
 
+_PIPE_COLUMNS = 160
+
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The option that every command has."""
@@ -25,13 +27,22 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def print_json(value: object) -> None:
     """One object on stdout."""
-    json.dump(value, sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
-    sys.stdout.write("\n")
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    print(text, flush=True)
 
 
 def note(text: str) -> None:
     """A line for a person, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal would obey; names and labels come from strangers' files.
+
+    >>> printable("cat" + chr(27) + "[31m")
+    'cat\ufffd[31m'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 def console() -> Console:
@@ -44,13 +55,21 @@ def console() -> Console:
         from rich.console import Console
     except ModuleNotFoundError:
         raise MissingExtra(extra="studio", purpose="to make and show plans") from None
+
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # main knows what to do; rich would end with exit code 1
+
     # Tables in a file or pipe must not be folded at 80 columns.
-    return Console(width=None if sys.stdout.isatty() else 160)
+    return Screen(width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
 
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Progress]:
     """A callback that draws a bar on a terminal, and stays silent elsewhere."""
+    if not sys.stderr.isatty():
+        yield _tell_nobody
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bars
@@ -65,3 +84,7 @@ def progress_bar() -> Iterator[Progress]:
             bars.update(tasks[text], completed=done, total=total)
 
         yield tell
+
+
+def _tell_nobody(text: str, done: int, total: int) -> None:
+    pass

@@ -10,9 +10,9 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-
-from edgewise.cli.console import Commands, add_json, print_json
+from edgewise import __version__
+from edgewise.cli.console import Commands, add_json, note, print_json
+from edgewise.cli.models import STUDIO
 
 _INSTRUCTION_SETS = (
     "avx2",
@@ -25,13 +25,14 @@ _INSTRUCTION_SETS = (
     "asimddp",
     "i8mm",
 )
-# Optional part: the module that shows whether it is there, and what it is for.
+# Optional part: the modules that it consists of, and what it is for.
 _PARTS = {
-    "image": ("PIL", "decode and encode photos"),
-    "serve": ("starlette", "the cloud half"),
-    "studio": ("onnx", "cut, plan and shrink networks"),
+    "image": (("PIL",), "decode and encode photos"),
+    "serve": (("starlette", "uvicorn", "httptools"), "the cloud half"),
+    "studio": (STUDIO, "cut, plan and shrink networks"),
 }
-_ENGINES = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
+_ENGINES = {"onnxruntime": "onnxruntime"}
+_THREADS = 1
 
 
 def add_command(commands: Commands) -> None:
@@ -49,39 +50,56 @@ def execute(args: argparse.Namespace) -> int:
         return 0
     print(f"{report['cpu']['name']}, {report['cpu']['cores']} cores, {report['python']}")
     print(f"instruction sets  {', '.join(report['cpu']['instruction_sets']) or 'none known'}")
+    print(f"threads of a run  {report['threads_default']} unless said, so that figures compare")
     for engine in report["engines"]:
-        state = engine["version"] or "not installed"
+        state = engine["version"] or f"missing; add it with: {engine['command']}"
         print(f"engine  {engine['name']:12} {state}")
     for part in report["parts"]:
         state = "installed" if part["installed"] else f"missing; add it with: {part['command']}"
         print(f"part    {part['name']:12} {state} ({part['purpose']})")
-    missing = [part for part in report["parts"] if not part["installed"]]
-    print(f"next: {missing[0]['command'] if missing else 'edgewise demo'}")
+    missing = [part["name"] for part in report["parts"] if not part["installed"]]
+    add = f"pip install 'edgewise[{','.join(missing)}]'"
+    note(f"next: {add if missing else 'edgewise demo'}")
     return 0
 
 
 def examine() -> dict[str, Any]:
     """Engines, CPU and optional parts of this machine."""
     return {
-        "edgewise": importlib.metadata.version("edgewise"),
+        "edgewise": __version__,
         "python": f"Python {platform.python_version()}",
         "system": platform.platform(),
         "cpu": _examine_cpu(),
-        "threads_default": 1,
+        "threads_default": _THREADS,
         "engines": [
-            {"name": name, "version": _version(package)} for name, package in _ENGINES.items()
+            {
+                "name": name,
+                "version": _version(package),
+                "command": f"pip install {package}",
+            }
+            for name, package in _ENGINES.items()
         ],
-        "providers": onnxruntime.get_available_providers(),
+        "providers": _providers(),
         "parts": [
             {
                 "name": name,
-                "installed": importlib.util.find_spec(module) is not None,
+                "installed": all(map(importlib.util.find_spec, modules)),
                 "purpose": purpose,
                 "command": f"pip install 'edgewise[{name}]'",
             }
-            for name, (module, purpose) in _PARTS.items()
+            for name, (modules, purpose) in _PARTS.items()
         ],
     }
+
+
+def _providers() -> list[str]:
+    # A doctor must be able to speak when the engine is broken.
+    try:
+        import onnxruntime
+    except ImportError:
+        return []
+    providers: list[str] = onnxruntime.get_available_providers()
+    return providers
 
 
 def _examine_cpu() -> dict[str, Any]:

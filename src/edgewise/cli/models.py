@@ -14,9 +14,8 @@ from edgewise.errors import BadInput, MissingExtra
 if TYPE_CHECKING:
     from edgewise.graphs import Model
     from edgewise.preparation import ImagePreparation
-
-
-_STUDIO = ("jinja2", "networkx", "onnx", "onnx_ir", "rich")
+STUDIO = ("PIL", "jinja2", "networkx", "onnx", "onnx_ir", "rich")
+"""The modules that making bundles takes."""
 
 
 def add_model(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
@@ -68,6 +67,6 @@ def require_studio() -> None:
     Raises:
         MissingExtra: without the packages that make bundles.
     """
-    missing = [name for name in _STUDIO if importlib.util.find_spec(name) is None]
+    missing = [name for name in STUDIO if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingExtra(extra="studio", purpose="to work on networks")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgewise.bundle import PayloadCodec, Route, RouteKind
@@ -11,7 +11,8 @@ from edgewise.cost import Forecast
 from edgewise.examples import Examples, Split
 from edgewise.graphs import Cut, Model
 from edgewise.preparation import Pixels
-from edgewise.tensors import Feeds
+from edgewise.profiling import Profile, count, prefix_of
+from edgewise.tensors import Feeds, TensorSpec
 
 FULL = "full"
 PIXEL_CODECS = (PayloadCodec.PNG, PayloadCodec.JPEG, PayloadCodec.WEBP)
@@ -90,6 +91,7 @@ class Sketch:
         position: index of the cut in its network's order; -1 without a cut.
         codec: the form in which the payload crosses.
         quality_level: of JPEG and WebP, 1 to 100.
+        sends_input: whether an input crosses, as it is or merely written in another way.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Sketch:
     position: int = -1
     codec: PayloadCodec = PayloadCodec.NONE
     quality_level: int | None = None
+    sends_input: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,10 +155,10 @@ def sketch_all(
     codecs = (PayloadCodec.FP32, *(PIXEL_CODECS if pixels else ()))
     cloud = [_sketch_cloud(codec, quality_level) for codec in codecs]
     split = [
-        _sketch_split(variant, position, at, codec)
+        sketch
         for variant, legal in cuts.items()
-        for position, at in enumerate(legal)
-        for codec in TENSOR_CODECS
+        if legal
+        for sketch in _sketch_splits(variant, variants[variant], legal)
     ]
     return (*local, *cloud, *split)
 
@@ -168,18 +171,47 @@ def _sketch_cloud(codec: PayloadCodec, quality_level: int) -> Sketch:
         kind=RouteKind.CLOUD,
         codec=codec,
         quality_level=quality_level if lossy else None,
+        sends_input=True,
     )
 
 
-def _sketch_split(variant: str, position: int, at: Cut, codec: PayloadCodec) -> Sketch:
-    return Sketch(
-        name=_join(f"split{position}-{codec}", variant),
-        kind=RouteKind.SPLIT,
-        variant=variant,
-        cut=at,
-        position=position,
-        codec=codec,
-    )
+def _sketch_splits(variant: str, model: Model, legal: Sequence[Cut]) -> Iterator[Sketch]:
+    profile = count(model)
+    for position, at in enumerate(legal):
+        raw = _sends_input(model, profile, at)
+        for codec in TENSOR_CODECS if narrows(at) else (PayloadCodec.FP32,):
+            yield Sketch(
+                name=_join(f"split{position}-{codec}", variant),
+                kind=RouteKind.SPLIT,
+                variant=variant,
+                cut=at,
+                position=position,
+                codec=codec,
+                sends_input=raw,
+            )
+
+
+def _sends_input(model: Model, profile: Profile, at: Cut) -> bool:
+    """Whether an input rides along, or the head only scales, rounds, moves or looks it up."""
+    names = [spec.name for spec in at.tensors]
+    inputs = {spec.name for spec in model.inputs}
+    return not inputs.isdisjoint(names) or prefix_of(profile, names).macs == 0
+
+
+def narrows(at: Cut) -> bool:
+    """Whether FP16 and INT8 payloads are narrower: integers cross as they are, whatever is asked.
+
+    >>> def through(dtype):
+    ...     return Cut(tensors=(TensorSpec(name="x", dtype=dtype, shape=(1, 8)),))
+    >>> narrows(through("float32")), narrows(through("uint8"))
+    (True, False)
+    """
+    return any(spec.dtype.startswith("float") for spec in at.content)
+
+
+def count_elements(spec: TensorSpec) -> int:
+    """Elements of a tensor at batch 1."""
+    return spec.nbytes() // spec.itemsize_bytes
 
 
 def _join(stem: str, variant: str) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from edgewise.bundle import PayloadCodec, Quality, RouteKind
-from edgewise.engines import Engine, open_engine
+from edgewise.engines import open_engine
 from edgewise.examples import agreement
 from edgewise.graphs import Halves, Model, to_bytes
-from edgewise.planning.candidates import FULL, Candidate, Sample
-from edgewise.planning.measuring import cut_for
+from edgewise.planning.candidates import FULL, Sample, Sketch
+from edgewise.planning.measuring import Cutter
 from edgewise.preparation import (
     ImagePreparation,
     PixelCodec,
@@ -19,7 +19,10 @@ from edgewise.preparation import (
     encode_pixels,
     normalise,
 )
+from edgewise.profiling import run_halves
 from edgewise.tensors import Array, Feeds
+
+_AS_IT_IS = (PayloadCodec.NONE, PayloadCodec.FP32)
 
 
 class Judge:
@@ -27,8 +30,8 @@ class Judge:
 
     Args:
         variants: networks by name; ``full`` is the reference.
-        calibrate: examples that INT8 ranges come from.
-        select: examples to compare on; disjoint from ``calibrate``.
+        cutter: cuts them.
+        select: examples to compare on; disjoint from those of the cutter.
         preparation: of pictures, when inputs are pictures.
     """
 
@@ -36,39 +39,42 @@ class Judge:
         self,
         variants: Mapping[str, Model],
         *,
-        calibrate: Sequence[Sample],
+        cutter: Cutter,
         select: Sequence[Sample],
         preparation: ImagePreparation | None,
     ) -> None:
         self._variants = variants
-        self._calibrate = calibrate
+        self._cutter = cutter
         self._select = select
         self._preparation = preparation
         self._output = variants[FULL].outputs[0].name
         self._reference = self._run_model(variants[FULL], [s.feeds for s in select])
 
-    def judge(self, candidate: Candidate) -> Quality:
-        """Share of examples on which the candidate decides as the full network does."""
-        return judged(self._run(candidate), self._reference)
+    def judge(self, sketch: Sketch) -> Quality:
+        """Share of examples on which a way to answer decides as the full network does.
 
-    def _run(self, candidate: Candidate) -> list[Array]:
-        sketch = candidate.sketch
+        Raises:
+            NotFinite: when a half gives what the other cannot take.
+        """
+        return judged(self._run(sketch), self._reference)
+
+    def _run(self, sketch: Sketch) -> Sequence[Array]:
         model = self._variants[sketch.variant]
         if sketch.kind is RouteKind.SPLIT:
             assert sketch.cut is not None
-            halves = cut_for(model, sketch.cut, sketch.codec, self._calibrate)
-            return self._run_halves(halves)
-        feeds = [self._as_sent(sample, candidate) for sample in self._select]
-        return self._run_model(model, feeds)
+            return self._run_halves(self._cutter.cut(sketch.variant, sketch.cut, sketch.codec))
+        if sketch.variant == FULL and sketch.codec in _AS_IT_IS:
+            return self._reference
+        return self._run_model(model, [self._as_sent(sample, sketch) for sample in self._select])
 
-    def _as_sent(self, sample: Sample, candidate: Candidate) -> Feeds:
-        codec, preparation = candidate.sketch.codec, self._preparation
-        if codec in (PayloadCodec.NONE, PayloadCodec.FP32):
+    def _as_sent(self, sample: Sample, sketch: Sketch) -> Feeds:
+        codec, preparation = sketch.codec, self._preparation
+        if codec in _AS_IT_IS:
             return sample.feeds
         assert preparation is not None
         assert sample.pixels is not None
         pixel_codec = PixelCodec(codec.value)
-        raw = encode_pixels(sample.pixels, pixel_codec, candidate.sketch.quality_level or 90)
+        raw = encode_pixels(sample.pixels, pixel_codec, sketch.quality_level or 90)
         pixels = decode_pixels(raw, preparation, pixel_codec)
         return {preparation.input: normalise(pixels, preparation)}
 
@@ -82,12 +88,6 @@ class Judge:
             open_engine(to_bytes(halves.tail)) as tail,
         ):
             return [run_halves(head, tail, sample.feeds)[self._output] for sample in self._select]
-
-
-def run_halves(head: Engine, tail: Engine, feeds: Feeds) -> dict[str, Array]:
-    """Outputs of tail(head(x)); inputs that the tail needs too ride along."""
-    known = {**feeds, **head.run(feeds)}
-    return tail.run({spec.name: known[spec.name] for spec in tail.inputs})
 
 
 def judged(outputs: Sequence[Array], reference: Sequence[Array]) -> Quality:

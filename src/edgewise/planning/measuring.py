@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,15 @@ import numpy as np
 from edgewise.bundle import PayloadCodec
 from edgewise.engines import open_engine
 from edgewise.graphs import Cut, Halves, Model, Payload, QuantRange, cut, to_bytes
-from edgewise.planning.candidates import FULL, PIXEL_CODECS, Sample, Samples, Settings
+from edgewise.planning.candidates import (
+    FULL,
+    PIXEL_CODECS,
+    Sample,
+    Samples,
+    Settings,
+    count_elements,
+    narrows,
+)
 from edgewise.preparation import (
     ImagePreparation,
     PixelCodec,
@@ -21,15 +30,15 @@ from edgewise.preparation import (
 )
 from edgewise.profiling import (
     NOTHING,
+    NotFinite,
     Progress,
     Segments,
     Timing,
     measure_cuts,
-    measure_halves,
+    measure_together,
     measure_whole,
     time_interleaved,
 )
-from edgewise.tensors import Array
 
 PAYLOADS: Mapping[PayloadCodec, Payload] = {
     PayloadCodec.FP32: Payload.FP32,
@@ -110,8 +119,8 @@ def measure(
         for name, legal in cuts.items()
     }
     full = variants[FULL]
-    probes = _spread(cuts.get(FULL, ()))
-    encode_nodes, decode_nodes = _measure_nodes(full, probes, samples)
+    probes = _spread([at for at in cuts.get(FULL, ()) if narrows(at)])
+    encode_nodes, decode_nodes = _measure_nodes(full, probes, samples.select[0])
     pixels = [s.pixels for s in samples.select if s.pixels is not None]
     pictures = preparation if pixels else None
     return Measurements(
@@ -127,26 +136,57 @@ def measure(
     )
 
 
-def cut_for(model: Model, at: Cut, codec: PayloadCodec, calibrate: Sequence[Sample]) -> Halves:
-    """Both halves with their payload nodes; INT8 ranges come from the calibration examples."""
-    if codec is not PayloadCodec.INT8:
-        return cut(model, at, payload=PAYLOADS[codec])
-    raw = cut(model, at)
-    return cut(model, at, payload=Payload.INT8, ranges=_ranges(raw, at, calibrate))
+class Cutter:
+    """Cuts networks and gives the halves their payload nodes.
+
+    Args:
+        variants: networks by name.
+        calibrate: examples that the ranges of INT8 payloads come from.
+    """
+
+    def __init__(self, variants: Mapping[str, Model], calibrate: Sequence[Sample]) -> None:
+        self._variants = variants
+        self._calibrate = calibrate
+        self._ranges: dict[tuple[str, Cut], dict[str, QuantRange]] = {}
+
+    def cut(self, variant: str, at: Cut, codec: PayloadCodec) -> Halves:
+        """Both halves of a variant.
+
+        Raises:
+            NotFinite: when an INT8 payload has no range, because its values are infinite.
+        """
+        model = self._variants[variant]
+        if codec is not PayloadCodec.INT8 or not narrows(at):
+            return cut(model, at, payload=PAYLOADS[codec])
+        key = (variant, at)
+        if key not in self._ranges:
+            self._ranges[key] = find_ranges(model, at, self._calibrate)
+        return cut(model, at, payload=Payload.INT8, ranges=self._ranges[key])
 
 
-def _ranges(halves: Halves, at: Cut, calibrate: Sequence[Sample]) -> dict[str, QuantRange]:
-    boundary = dict(zip([s.name for s in at.tensors], halves.boundary, strict=True))
-    low = dict.fromkeys(boundary, np.inf)
-    high = dict.fromkeys(boundary, -np.inf)
+def find_ranges(model: Model, at: Cut, samples: Sequence[Sample]) -> dict[str, QuantRange]:
+    """The least and the greatest value of each content tensor over some examples.
+
+    Raises:
+        NotFinite: when one of them is infinite or no number.
+    """
+    halves = cut(model, at)
+    content = [
+        (spec.name, crossed.name)
+        for spec, crossed in zip(at.tensors, halves.boundary, strict=True)
+        if spec in at.content
+    ]
+    seen: dict[str, list[float]] = {name: [] for name, _ in content}
     with open_engine(to_bytes(halves.head)) as engine:
-        for sample in calibrate:
-            known = {**sample.feeds, **engine.run(sample.feeds)}
-            for name, spec in boundary.items():
-                values: Array = known[spec.name]
-                low[name] = min(low[name], float(np.min(values)))
-                high[name] = max(high[name], float(np.max(values)))
-    return {name: QuantRange(low=low[name], high=high[name]) for name in boundary}
+        for sample in samples:
+            outputs = engine.run(sample.feeds)
+            for name, crossed_name in content:
+                values = outputs[crossed_name]
+                seen[name] += (float(np.min(values)), float(np.max(values)))
+    for name, ends in seen.items():
+        if not np.isfinite(ends).all():
+            raise NotFinite(f"{name} holds values that are not finite")
+    return {name: QuantRange(low=min(ends), high=max(ends)) for name, ends in seen.items()}
 
 
 def _spread(cuts: Sequence[Cut], count: int = 4) -> tuple[Cut, ...]:
@@ -157,21 +197,39 @@ def _spread(cuts: Sequence[Cut], count: int = 4) -> tuple[Cut, ...]:
 
 
 def _measure_nodes(
-    model: Model, probes: Sequence[Cut], samples: Samples
+    model: Model, probes: Sequence[Cut], sample: Sample
 ) -> tuple[dict[PayloadCodec, NodeCost], dict[PayloadCodec, NodeCost]]:
-    feeds = samples.select[0].feeds
-    raw = [measure_halves(cut(model, at), feeds) for at in probes]
-    elements = [at.nbytes() // at.content[0].itemsize_bytes for at in probes]
-    encode, decode = {PayloadCodec.FP32: NodeCost()}, {PayloadCodec.FP32: NodeCost()}
-    for codec in (PayloadCodec.FP16, PayloadCodec.INT8):
-        coded = [
-            measure_halves(cut_for(model, at, codec, samples.calibrate[:2]), feeds)
-            for at in probes
-        ]
-        pairs = list(zip(coded, raw, strict=True))
-        encode[codec] = fit_line(elements, [c.head.median_s - r.head.median_s for c, r in pairs])
-        decode[codec] = fit_line(elements, [c.tail.median_s - r.tail.median_s for c, r in pairs])
+    timed: list[tuple[int, dict[str, Segments]]] = []
+    for at in probes:
+        with contextlib.suppress(NotFinite):  # then it tells nothing about the nodes
+            elements = sum(count_elements(spec) for spec in at.content)
+            timed.append((elements, measure_together(_every_payload(model, at), sample.feeds)))
+    encode = {codec: _extra(codec, timed, lambda s: s.head.median_s) for codec in PAYLOADS}
+    decode = {codec: _extra(codec, timed, lambda s: s.tail.median_s) for codec in PAYLOADS}
     return encode, decode
+
+
+def _every_payload(model: Model, at: Cut) -> dict[str, Halves]:
+    # Rounding takes as long whatever the range is, so no examples are run to find it.
+    ranges = dict.fromkeys([spec.name for spec in at.content], QuantRange(low=-4.0, high=4.0))
+    return {
+        codec.value: cut(model, at, payload=payload, ranges=ranges)
+        for codec, payload in PAYLOADS.items()
+    }
+
+
+def _extra(
+    codec: PayloadCodec,
+    timed: Sequence[tuple[int, Mapping[str, Segments]]],
+    seconds: Callable[[Segments], float],
+) -> NodeCost:
+    if codec is PayloadCodec.FP32:
+        return NodeCost()
+    raw = PayloadCodec.FP32.value
+    return fit_line(
+        [elements for elements, _ in timed],
+        [seconds(times[codec.value]) - seconds(times[raw]) for _, times in timed],
+    )
 
 
 def fit_line(elements: Sequence[int], extra_s: Sequence[float]) -> NodeCost:

@@ -93,7 +93,7 @@ def begin_study(
     """
     _check(variants, samples)
     settings = settings or Settings()
-    cuts = {name: useful_cuts(model, name) for name, model in variants.items()}
+    cuts = useful_cuts(variants)
     measured = measure(
         variants,
         cuts,
@@ -105,16 +105,18 @@ def begin_study(
     return Study(variants, samples, measured, preparation, settings)
 
 
-def useful_cuts(model: Model, name: str) -> tuple[Cut, ...]:
-    """Legal cuts worth costing.
+def useful_cuts(variants: Mapping[str, Model]) -> dict[str, tuple[Cut, ...]]:
+    """Legal cuts worth costing, by variant.
 
-    In a quantised variant only floating-point tensors are content that payload codecs can
-    carry, and each quantised activation has one: what its DequantizeLinear gives.
+    A smaller variant is cut where the original is: the tensors that its own nodes add, such as
+    those between QuantizeLinear and DequantizeLinear, carry nothing that these do not.
     """
-    legal = find_cuts(model)
-    if name == FULL:
-        return legal
-    return tuple(at for at in legal if at.content[0].dtype == "float32")
+    legal = {name: find_cuts(model) for name, model in variants.items()}
+    known = {at.content[0].name for at in legal[FULL]}
+    return {
+        name: tuple(at for at in cuts if at.content[0].name in known)
+        for name, cuts in legal.items()
+    }
 
 
 class Study:

@@ -4,10 +4,13 @@ from edgewise.profiling.counting import count
 from edgewise.profiling.prefix import Prefix, prefix_of
 from edgewise.profiling.profile import EdgeProfile, NodeProfile, Profile
 from edgewise.profiling.segments import (
+    NotFinite,
     Segments,
     measure_cuts,
     measure_halves,
+    measure_together,
     measure_whole,
+    run_halves,
 )
 from edgewise.profiling.timing import NOTHING, Timing, summarise, time_interleaved
 from edgewise.progress import Progress
@@ -16,6 +19,7 @@ __all__ = [
     "NOTHING",
     "EdgeProfile",
     "NodeProfile",
+    "NotFinite",
     "Prefix",
     "Profile",
     "Progress",
@@ -24,8 +28,10 @@ __all__ = [
     "count",
     "measure_cuts",
     "measure_halves",
+    "measure_together",
     "measure_whole",
     "prefix_of",
+    "run_halves",
     "summarise",
     "time_interleaved",
 ]

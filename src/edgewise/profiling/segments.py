@@ -6,19 +6,25 @@ Engines fuse nodes, so the time of a run of layers is not the sum of single-laye
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from edgewise.engines import open_engine
+from edgewise.engines import Engine, open_engine
+from edgewise.errors import EdgewiseError
 from edgewise.graphs import Cut, Halves, Model, cut, to_bytes
 from edgewise.profiling.counting import count
 from edgewise.profiling.prefix import prefix_of
-from edgewise.profiling.timing import Timing, time_interleaved
+from edgewise.profiling.timing import NOTHING, Timing, time_interleaved
 from edgewise.progress import Progress
-from edgewise.tensors import Feeds
+from edgewise.tensors import Array, Feeds, TensorSpec
+
+
+class NotFinite(EdgewiseError):  # noqa: N818 - it names the cause, not the mechanism
+    """What would cross between two halves is infinite or no number, so no tail takes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,18 +60,62 @@ def measure_whole(
 def measure_halves(
     halves: Halves, feeds: Feeds, *, repeats: int = 7, threads: int = 1
 ) -> Segments:
-    """Time both halves of a cut, the tail fed with what the head gives."""
-    with (
-        open_engine(to_bytes(halves.head), threads=threads) as head,
-        open_engine(to_bytes(halves.tail), threads=threads) as tail,
-    ):
-        known = {**feeds, **head.run(feeds)}
-        tail_feeds = {spec.name: known[spec.name] for spec in tail.inputs}
-        times = time_interleaved(
-            {"head": lambda: head.run(feeds), "tail": lambda: tail.run(tail_feeds)},
-            repeats=repeats,
-        )
-    return Segments(head=times["head"], tail=times["tail"])
+    """Time both halves of a cut, the tail fed with what the head gives.
+
+    Raises:
+        NotFinite: when the tail cannot take what the head gives.
+    """
+    return measure_together({"": halves}, feeds, repeats=repeats, threads=threads)[""]
+
+
+def measure_together(
+    halves: Mapping[str, Halves], feeds: Feeds, *, repeats: int = 7, threads: int = 1
+) -> dict[str, Segments]:
+    """Time the halves of several cuts in turn, so that their differences mean something.
+
+    Args:
+        halves: by name; all of networks with the same inputs.
+        feeds: one set of inputs.
+        repeats: counted runs of each half.
+        threads: threads of one run.
+
+    Raises:
+        NotFinite: when a tail cannot take what its head gives.
+    """
+    works: dict[tuple[str, bool], Callable[[], object]] = {}
+    with contextlib.ExitStack() as stack:
+        for name, pair in halves.items():
+            head, tail = (
+                stack.enter_context(open_engine(to_bytes(half), threads=threads))
+                for half in (pair.head, pair.tail)
+            )
+            works[name, True] = partial(head.run, feeds)
+            works[name, False] = partial(tail.run, crossing(head.run(feeds), tail.inputs))
+        times = time_interleaved(works, repeats=repeats)
+    return {name: Segments(head=times[name, True], tail=times[name, False]) for name in halves}
+
+
+def run_halves(head: Engine, tail: Engine, feeds: Feeds) -> dict[str, Array]:
+    """What tail(head(x)) gives.
+
+    Raises:
+        NotFinite: when the tail cannot take what the head gives.
+    """
+    return tail.run(crossing(head.run(feeds), tail.inputs))
+
+
+def crossing(outputs: Feeds, taken: Sequence[TensorSpec]) -> dict[str, Array]:
+    """Those outputs of a head that its tail takes.
+
+    Raises:
+        NotFinite: on NaN or infinity, which no engine takes: most often an FP16 payload whose
+            values are beyond 65 504.
+    """
+    sent = {spec.name: outputs[spec.name] for spec in taken}
+    for name, array in sent.items():
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise NotFinite(f"{name} holds values that {array.dtype.name} cannot")
+    return sent
 
 
 def measure_cuts(
@@ -83,36 +133,50 @@ def measure_cuts(
         model: the whole.
         cuts: along one chain, from the input to the output.
         feeds: one set of inputs.
-        anchors: how many cuts to time; the others are placed between them by what lies before
-            them (:func:`prefix_of`). ``None`` times every cut.
+        anchors: how many cuts to time, at least 2; the others are placed between them by what
+            lies before them (:func:`prefix_of`). ``None`` times every cut.
         repeats: counted runs of each half.
         progress: told how far it is.
+
+    Raises:
+        BadInput: when there are cuts, and the size of some tensor is unknown.
     """
+    if not cuts:
+        return ()
     profile = count(model)
     efforts = [prefix_of(profile, [s.name for s in at.tensors]).effort for at in cuts]
     chosen = _spread(efforts, len(cuts) if anchors is None else anchors)
-    timed = []
+    exact: dict[int, Segments] = {}
     for done, index in enumerate(chosen):
-        timed.append(measure_halves(cut(model, cuts[index]), feeds, repeats=repeats))
+        # Where the network itself overflows there is no tail to time, nor one to run later.
+        with contextlib.suppress(NotFinite):
+            exact[index] = measure_halves(cut(model, cuts[index]), feeds, repeats=repeats)
         if progress is not None:
             progress(f"timing segments of {model.name}", done + 1, len(chosen))
-    known = [efforts[index] for index in chosen]
-    exact = dict(zip(chosen, timed, strict=True))
+    known = sorted(exact, key=efforts.__getitem__)
     return tuple(
-        exact.get(index) or _between(effort, known, timed) for index, effort in enumerate(efforts)
+        exact.get(index)
+        or _between(effort, [efforts[i] for i in known], [exact[i] for i in known])
+        for index, effort in enumerate(efforts)
     )
 
 
 def _spread(efforts: Sequence[float], wanted: int) -> list[int]:
-    """Indices of about ``wanted`` cuts, evenly spread in effort, both ends among them."""
+    """Indices of about ``wanted`` cuts, evenly spread in effort, both ends among them.
+
+    Structure that rides along may be computed before one cut and not before a later one, so the
+    efforts of a chain need not grow.
+    """
     if len(efforts) <= wanted:
         return list(range(len(efforts)))
-    places = np.linspace(efforts[0], efforts[-1], wanted)
+    places = np.linspace(min(efforts), max(efforts), max(2, wanted))
     nearest = {int(np.argmin([abs(effort - place) for effort in efforts])) for place in places}
     return sorted(nearest, key=lambda index: efforts[index])
 
 
 def _between(effort: float, known: Sequence[float], timed: Sequence[Segments]) -> Segments:
+    if not timed:
+        return Segments(head=NOTHING, tail=NOTHING)
     return Segments(
         head=_interpolate(effort, known, [segments.head for segments in timed]),
         tail=_interpolate(effort, known, [segments.tail for segments in timed]),

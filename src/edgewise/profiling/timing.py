@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from edgewise.cost import Cost, Evidence, Forecast
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +54,12 @@ def summarise(samples_s: Sequence[float]) -> Timing:
 
 
 def time_interleaved(
-    works: Mapping[str, Callable[[], object]],
+    works: Mapping[Key, Callable[[], object]],
     *,
     repeats: int,
     warmup: int = 2,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, Timing]:
+) -> dict[Key, Timing]:
     """Time several pieces of work in turn (A B C A B C …), so that drift hits all alike.
 
     Args:
@@ -65,7 +68,7 @@ def time_interleaved(
         warmup: runs of each that are not counted.
         clock: seconds that only go forward.
     """
-    samples: dict[str, list[float]] = {name: [] for name in works}
+    samples: dict[Key, list[float]] = {name: [] for name in works}
     for turn in range(warmup + repeats):
         for name, work in works.items():
             start_s = clock()

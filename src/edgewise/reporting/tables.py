@@ -1,117 +1,43 @@
-"""Values as tables for a terminal."""
+"""Values as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
-from rich.table import Table
-from rich.text import Text
-
-from edgewise.graphs import Cut
+from edgewise.graphs import Cut, Model
 from edgewise.planning import Candidate, GivenPlan, Plan
 from edgewise.profiling import Profile, prefix_of
-from edgewise.reporting.page import PageAnswer
+from edgewise.reporting.sheet import Sheet
 from edgewise.running import Answer
 from edgewise.trials import Trial, answer_seconds
-from edgewise.units import format_bytes, format_count, format_duration
+from edgewise.units import format_bytes, format_count, format_duration, format_rate
+
+NOTHING_SENT = "nothing"
 
 
-def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table of texts; columns whose name starts with ``#`` are set to the right.
-
-    >>> plain_table("sizes", ["name", "#bytes"], [("a", "1")]).row_count
-    1
-    """
-    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
-    for name in columns:
-        right = name.startswith("#")
-        table.add_column(
-            name.removeprefix("#"), justify="right" if right else "left", no_wrap=right
-        )
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+def inspection_facts(model: Model, profile: Profile) -> dict[str, str]:
+    """What a network is, by what one calls it."""
+    operators = ", ".join(f"{n} {op}" for op, n in operator_counts(profile).items())
+    return {
+        "network": f"{model.name}, opset {model.opset}, digest {model.digest[:12]}",
+        "inputs": ", ".join(map(str, model.inputs)),
+        "outputs": ", ".join(map(str, model.outputs)),
+        "nodes": f"{len(profile.nodes)}: {operators}",
+        "MACs": format_count(profile.macs),
+        "weights": format_bytes(model.weight_bytes),
+        "peak": f"{format_bytes(profile.peak_activation_bytes)} of activations",
+    }
 
 
-def candidates_table(plan: Plan, *, limit: int = 12) -> Table:
-    """The fastest candidates of one plan, each with the reason why it was not chosen."""
-    columns = ["route", "cut", "#device", "#link", "#cloud", "#total", "#sent", "why not"]
-    shown = [c for i, c in enumerate(plan.candidates) if i < limit or _matters(c, plan)]
-    rows = [_candidate_row(candidate) for candidate in shown]
-    left = len(plan.candidates) - len(shown)
-    title = f"{plan.target.link.name} · {plan.target.device.name}"
-    table = plain_table(title, columns, rows)
-    table.caption = f"{left} slower candidates not shown; --json lists them" if left else None
-    return table
+def operator_counts(profile: Profile) -> dict[str, int]:
+    """How many nodes of each operator, most frequent first."""
+    counts: dict[str, int] = {}
+    for node in profile.nodes:
+        counts[node.op] = counts.get(node.op, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _matters(candidate: Candidate, plan: Plan) -> bool:
-    return candidate.sketch.kind != "split" or candidate.sketch.name == plan.chosen.sketch.name
-
-
-def _candidate_row(candidate: Candidate) -> tuple[str, ...]:
-    parts = (candidate.device, candidate.link, candidate.cloud, candidate.total)
-    sent = candidate.route.coefficients.up_bytes
-    return (
-        candidate.sketch.name,
-        ", ".join(candidate.route.cut) or "-",
-        *(format_duration(part.mid.latency_s) for part in parts),
-        format_bytes(sent) if sent else "-",
-        candidate.rejected or "chosen",
-    )
-
-
-def plans_table(plans: Sequence[Plan]) -> Table:
-    """What was chosen for each link."""
-    columns = ["link", "limit", "route", "cut", "#total", "#sent", "agreement"]
-    return plain_table("What runs where", columns, map(_plan_row, plans))
-
-
-def _plan_row(plan: Plan) -> tuple[str, ...]:
-    chosen = plan.chosen
-    quality = chosen.route.quality
-    agreement = "-" if quality is None else f"{quality.value:.0%} of {quality.n}"
-    sent = chosen.route.coefficients.up_bytes
-    return (
-        plan.target.link.name,
-        "raw input stays" if plan.limits.raw_input_stays else "none",
-        chosen.sketch.name,
-        ", ".join(chosen.route.cut) or "-",
-        format_duration(chosen.total_s),
-        format_bytes(sent) if sent else "nothing",
-        agreement,
-    )
-
-
-def given_table(plans: Sequence[GivenPlan]) -> Table:
-    """Plans from given times, with what they were compared with."""
-    columns = [
-        "link",
-        "route",
-        "sends",
-        "#bytes",
-        "#device",
-        "#link",
-        "#cloud",
-        "#total",
-        "why not",
-    ]
-    rows = [
-        (
-            plan.link,
-            c.route,
-            ", ".join(c.cut) or "-",
-            format_bytes(c.payload_bytes),
-            *(format_duration(s) for s in (c.device_s, c.link_s, c.cloud_s, c.total_s)),
-            c.rejected or "chosen",
-        )
-        for plan in plans
-        for c in plan.candidates
-    ]
-    return plain_table("Plans from given times", columns, rows)
-
-
-def cuts_table(cuts: Sequence[Cut], profile: Profile) -> Table:
+def cuts_table(cuts: Sequence[Cut], profile: Profile) -> Sheet:
     """Every legal single cut with its bytes and the MACs before it."""
     total = max(1, profile.macs)
     rows = []
@@ -130,10 +56,88 @@ def cuts_table(cuts: Sequence[Cut], profile: Profile) -> Table:
             )
         )
     columns = ["after", "shape", "#bytes", "#MACs before", "#share", "#weights", "rides along"]
-    return plain_table(f"{len(cuts)} legal cuts", columns, rows)
+    return Sheet.of(f"{len(cuts)} legal cuts", columns, rows)
 
 
-def trials_table(trials: Sequence[Trial]) -> Table:
+def candidates_table(plan: Plan, *, limit: int = 12) -> Sheet:
+    """The fastest candidates of one plan, each with the reason why it was not chosen."""
+    columns = ["route", "after", "#device", "#link", "#cloud", "#total", "#sent", "why not"]
+    shown = [c for i, c in enumerate(plan.candidates) if i < limit or _matters(c, plan)]
+    left = len(plan.candidates) - len(shown)
+    return Sheet.of(
+        f"{link_in_words(plan)}, on {plan.target.device.name}",
+        columns,
+        map(_candidate_row, shown),
+        f"{left} slower splits not shown; --json lists them" if left else "",
+    )
+
+
+def link_in_words(plan: Plan) -> str:
+    """The plan's link with its rates."""
+    link = plan.target.link
+    rates = f"{format_rate(link.up_bytes_per_s)} up, {format_rate(link.down_bytes_per_s)} down"
+    return f"{link.name}: {rates}, {format_duration(link.rtt_s)} round trip"
+
+
+def _matters(candidate: Candidate, plan: Plan) -> bool:
+    return candidate.sketch.kind != "split" or candidate.sketch.name == plan.chosen.sketch.name
+
+
+def _candidate_row(candidate: Candidate) -> tuple[str, ...]:
+    parts = (candidate.device, candidate.link, candidate.cloud, candidate.total)
+    sent = candidate.route.coefficients.up_bytes
+    return (
+        candidate.sketch.name,
+        _after(candidate),
+        *(format_duration(part.mid.latency_s) for part in parts),
+        format_bytes(sent) if sent else "-",
+        candidate.rejected or "chosen",
+    )
+
+
+def _after(candidate: Candidate) -> str:
+    return ", ".join(candidate.route.cut) if candidate.sketch.kind == "split" else "-"
+
+
+def plans_table(plans: Sequence[Plan]) -> Sheet:
+    """What was chosen for each link."""
+    columns = ["link", "limit", "route", "after", "#total", "#sent", "agreement"]
+    return Sheet.of("What runs where", columns, map(_plan_row, plans))
+
+
+def _plan_row(plan: Plan) -> tuple[str, ...]:
+    chosen = plan.chosen
+    quality = chosen.route.quality
+    return (
+        plan.target.link.name,
+        "raw input stays" if plan.limits.raw_input_stays else "none",
+        chosen.sketch.name,
+        _after(chosen),
+        format_duration(chosen.total_s),
+        _sent(chosen.route.coefficients.up_bytes),
+        "-" if quality is None else f"{quality.value:.0%} of {quality.n}",
+    )
+
+
+def given_table(plans: Sequence[GivenPlan]) -> Sheet:
+    """Plans from given times, with what they were compared with."""
+    columns = ["link", "route", "sends", "#bytes", "#device", "#link", "#cloud", "#total"]
+    rows = [
+        (
+            plan.link,
+            c.route,
+            ", ".join(c.cut) or "-",
+            format_bytes(c.payload_bytes),
+            *(format_duration(s) for s in (c.device_s, c.link_s, c.cloud_s, c.total_s)),
+            c.rejected or "chosen",
+        )
+        for plan in plans
+        for c in plan.candidates
+    ]
+    return Sheet.of("Plans from given times", [*columns, "why not"], rows)
+
+
+def trials_table(trials: Sequence[Trial]) -> Sheet:
     """Predicted beside measured for every route on every link."""
     rows = [
         (
@@ -144,54 +148,24 @@ def trials_table(trials: Sequence[Trial]) -> Table:
             f"{format_duration(trial.measured.low.latency_s)} to "
             f"{format_duration(trial.measured.high.latency_s)}",
             f"{trial.error:+.1%}",
-            format_bytes(trial.up_bytes) if trial.up_bytes else "-",
+            _sent(trial.up_bytes),
         )
         for trial in trials
     ]
     columns = ["link", "route", "#predicted", "#measured", "#spread", "#error", "#sent"]
-    return plain_table("Predicted beside measured", columns, rows)
+    return Sheet.of("Predicted beside measured", columns, rows)
 
 
-def answers_table(rows: Sequence[tuple[str, str, Answer]], *, title: str) -> Table:
-    """One row per answer: input, label, route, time, reason."""
-    cells = [
-        (
-            name,
-            label,
-            answer.inference_source.route,
-            format_duration(answer_seconds(answer)),
-            format_bytes(answer.trace.up_bytes) if answer.trace.up_bytes else "-",
-            answer.inference_source.reason,
-        )
-        for name, label, answer in rows
-    ]
-    return plain_table(title, ["input", "label", "route", "#time", "#sent", "reason"], cells)
+def answer_cells(answer: Answer, predicted_s: float | None) -> Mapping[str, str]:
+    """The figures of one answer in words: route, predicted, measured, sent, reason."""
+    return {
+        "route": answer.inference_source.route,
+        "predicted": "-" if predicted_s is None else format_duration(predicted_s),
+        "measured": format_duration(answer_seconds(answer)),
+        "sent": _sent(answer.trace.up_bytes),
+        "reason": answer.inference_source.reason,
+    }
 
 
-def demo_table(answers: Sequence[PageAnswer]) -> Table:
-    """One row per answered photo: predicted beside measured, label, route, reason."""
-    rows = [
-        (
-            shown.link,
-            shown.name,
-            shown.label,
-            shown.answer.inference_source.route,
-            "-" if shown.predicted_s is None else format_duration(shown.predicted_s),
-            format_duration(answer_seconds(shown.answer)),
-            format_bytes(shown.answer.trace.up_bytes) if shown.answer.trace.up_bytes else "-",
-            shown.answer.inference_source.reason,
-        )
-        for shown in answers
-    ]
-    columns = ["link", "photo", "label", "route", "#predicted", "#measured", "#sent", "why"]
-    return plain_table("Answers", columns, rows)
-
-
-def answers_summary(answers: Sequence[PageAnswer]) -> str:
-    """How many photos were answered, how many as the full network would."""
-    same = sum(shown.same for shown in answers)
-    alone = sum(shown.predicted_s is None for shown in answers)
-    return (
-        f"{len(answers)} photos answered, {same} as the full network would; "
-        f"{alone} of them with the link cut"
-    )
+def _sent(count: float) -> str:
+    return format_bytes(count) if count else NOTHING_SENT

@@ -50,6 +50,7 @@ class Connection:
     def __init__(self, scheme: str, host: str, port: int | None) -> None:
         self._http = _KINDS[scheme](host, port)
         self._sock: socket.socket | None = None
+        self._response: urllib3.BaseHTTPResponse | None = None
         self._lock = threading.Lock()
         self._is_cut = False
 
@@ -83,7 +84,8 @@ class Connection:
                 decode_content=False,
             )
         self._http.timeout = _left_s(until_s)
-        return self._http.getresponse()
+        self._response = self._http.getresponse()
+        return self._response
 
     def read(
         self, response: urllib3.BaseHTTPResponse, *, limit_bytes: int, until_s: float
@@ -116,6 +118,8 @@ class Connection:
     def close(self) -> None:
         """Free the socket; only for the thread that uses the connection."""
         with self._lock:
+            if self._response is not None:
+                self._response.close()  # it holds the socket as long as it is not read to its end
             self._http.close()
             if self._sock is not None:
                 self._sock.close()
@@ -124,6 +128,8 @@ class Connection:
         self._http.timeout = _left_s(until_s)
         try:
             self._http.connect()
+        except urllib3.exceptions.NewConnectionError as error:
+            raise Unreachable(explain(error)) from None  # although urllib3 calls it a time-out
         except TIMEOUTS:
             raise
         except FAILURES as error:

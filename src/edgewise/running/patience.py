@@ -26,26 +26,23 @@ def within(timeout_s: float, work: Callable[[], T]) -> T:
     >>> within(5.0, lambda: 6 * 7)
     42
     """
-    results: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
+    results: queue.SimpleQueue[tuple[T] | BaseException] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            results.put((work(),))
+        except BaseException as error:  # for whoever waits, if anybody still does
+            results.put(error)
+
     # Not an executor's thread: Python waits for those when it ends, however long that takes.
-    threading.Thread(
-        target=lambda: results.put(_outcome(work)), name="edgewise-send", daemon=True
-    ).start()
+    threading.Thread(target=run, name="edgewise-send", daemon=True).start()
     try:
-        outcome = results.get(timeout=timeout_s)
+        result = results.get(timeout=timeout_s)
     except queue.Empty:
         raise TimeoutError from None
-    return outcome()
-
-
-def _outcome(work: Callable[[], T]) -> Callable[[], T]:
-    try:
-        result = work()
-    except BaseException as error:  # for whoever waits, if anybody still does
-        raised = error
-
-        def fail() -> T:
-            raise raised
-
-        return fail
-    return lambda: result
+    if isinstance(result, BaseException):
+        try:
+            raise result
+        finally:
+            del result  # or it would hold this frame, and this frame it
+    return result[0]
