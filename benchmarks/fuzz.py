@@ -35,7 +35,7 @@ from edgewise.bundle.folder import MAX_MANIFEST_BYTES
 from edgewise.errors import BadInput
 from edgewise.records import read_record, write_record
 from edgewise.tensors import NUMPY_DTYPES
-from fuzz_damage import (
+from support.fuzz_damage import (
     Files,
     damage,
     damage_json,

@@ -26,7 +26,7 @@ import numpy as np
 from networkx.algorithms.flow import boykov_kolmogorov, preflow_push, shortest_augmenting_path
 
 from edgewise.planning.search import best_split
-from planning_graphs import (
+from support.planning_graphs import (
     FAMILIES,
     Problem,
     network,

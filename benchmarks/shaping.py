@@ -23,7 +23,7 @@ from pathlib import Path
 from edgewise.shaping import RateTrace, read_rate_trace, shaped, shipped_traces, stall_s
 from edgewise.specs import LinkSpec, Provenance
 from edgewise.units import parse_duration, parse_rate
-from shaping_far_end import Address, dialled, download, far_end, first_ping, upload
+from support.shaping_far_end import Address, dialled, download, far_end, first_ping, upload
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data" / "link-traces"
 RECORDED_NAMES = ("3g-bus-1", "3g-tram-11", "internet-1", "oboe-4")

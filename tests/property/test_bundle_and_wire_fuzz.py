@@ -13,7 +13,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 def fuzz(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     yield importlib.import_module("fuzz")
-    for name in ("fuzz", "fuzz_damage"):
+    for name in ("fuzz", "support", "support.fuzz_damage"):
         sys.modules.pop(name, None)
 
 

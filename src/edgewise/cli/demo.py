@@ -14,7 +14,9 @@ from edgewise.catalog import load_cloud, load_device, load_link
 from edgewise.cli.console import Commands, add_json, console, note, print_json, progress_bar
 from edgewise.cli.doctor import examine
 from edgewise.cli.models import open_model, preparation_of, require_studio
+from edgewise.cli.options import check_bundle_folder, reads
 from edgewise.cli.plan import describe_variant, int8_variant
+from edgewise.errors import BadInput
 
 if TYPE_CHECKING:
     from edgewise.bundle import Bundle
@@ -28,15 +30,29 @@ _MODEL = "efficientnet-lite0"
 _DEVICE = "slow-phone"
 _LINKS = ("3g", "lte", "wifi")
 _CUT_LINK = "wifi"
+_CUT_PHOTOS = 2
+# The demo has to end within three minutes on a small machine.
+_MOST_PHOTOS = 12
 
 
 def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("demo", help="see it work: start here")
     parser.add_argument("-o", "--output", type=Path, default=Path("demo"), metavar="DIR")
-    parser.add_argument("--photos", type=int, default=4, help="per link and limit")
+    parser.add_argument("--photos", type=_photo_count, default=4, help="per link and limit (4)")
     add_json(parser)
     parser.set_defaults(execute=execute)
+
+
+@reads
+def _photo_count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_PHOTOS:
+        raise BadInput(
+            expected=f"a number of photos from 1 to {_MOST_PHOTOS}",
+            found=repr(text[:20]),
+            remedy="try 4",
+        )
+    return int(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +77,7 @@ class _Show:
 def execute(args: argparse.Namespace) -> int:
     """Plan, serve, run, cut the link, and write one page about it."""
     require_studio()
+    check_bundle_folder(args.output / "bundle")
     model = open_model(_MODEL)
     samples, photos = _read_photos(model)
     note(f"{_MODEL}: {model.weight_bytes / 1e6:.1f} MB of weights; {len(photos)} photos to answer")
@@ -121,10 +138,10 @@ def _plan(
 
 
 def _say_plans(show: _Show, *, quiet: bool) -> None:
-    from edgewise.reporting import plans_table
+    from edgewise.reporting import plans_table, terminal_table
 
     if not quiet:
-        console().print(plans_table(show.plans))
+        console().print(terminal_table(plans_table(show.plans)))
     names = ", ".join(route.name for route in show.bundle.manifest.routes)
     note(f"bundle {show.bundle.digest[:12]} with the routes {names}")
 
@@ -132,9 +149,10 @@ def _say_plans(show: _Show, *, quiet: bool) -> None:
 def _run(show: _Show, count: int) -> None:
     from edgewise.serving import server_process
 
-    with server_process(show.bundle.path) as server:
+    with server_process(show.bundle.path) as server, progress_bar() as progress:
         note(f"the cloud half runs in process {server.pid} at {server.url}")
-        for plan in show.plans:
+        for place, plan in enumerate(show.plans):
+            progress("answering photos, link by link", place, len(show.plans))
             _run_link(show, plan, server.url, count)
 
 
@@ -156,9 +174,9 @@ def _run_link(show: _Show, plan: Plan, url: str, count: int) -> None:
         for photo in _cycle(show.photos, count):
             show.answers.append(_ask(show, session, photo, plan))
         if link.name == _CUT_LINK:
-            note(f"{link.name}: cutting the link")
+            note(f"{show.answers[-1].leg}: cutting the link")
             way.set_outage(True)
-            for photo in _cycle(show.photos[count:], 2):
+            for photo in _cycle(show.photos[count:] or show.photos, _CUT_PHOTOS):
                 show.answers.append(_ask(show, session, photo, plan, cut=True))
             way.set_outage(False)
 
@@ -175,17 +193,15 @@ def _ask(
     from edgewise.running import predict_s
 
     answer: Answer = session.run(photo.pixels)
-    label = top_label(answer, show.bundle)
-    link = plan.target.link
     route = show.bundle.manifest.route(answer.inference_source.route)
-    limit = ", photo stays" if plan.limits.raw_input_stays else ""
     return PageAnswer(
-        link=f"{link.name}{limit}{', link cut' if cut else ''}",
+        plan=plan,
+        link_cut=cut,
         name=photo.name,
         thumbnail=_thumbnail(photo.pixels),
-        label=label,
-        same=label == photo.label,
-        predicted_s=None if cut else predict_s(route, link),
+        label=top_label(answer, show.bundle),
+        expected=photo.label,
+        predicted_s=None if cut else predict_s(route, plan.target.link),
         answer=answer,
     )
 
@@ -199,18 +215,18 @@ def _thumbnail(pixels: Pixels) -> bytes:
 
 
 def _write(show: _Show, page: Path, verdict: str) -> None:
-    from edgewise.reporting import DemoPage, PagePlan, write_page
+    from edgewise.reporting import DemoPage, write_demo
 
     cpu = examine()["cpu"]["name"]
     device = show.plans[0].target.device
-    write_page(
+    write_demo(
         DemoPage(
             model=_MODEL,
             machine=f"{cpu}, {datetime.date.today().isoformat()}",
-            device=f"The device is emulated: every run of a network, and every photo encoded on "
-            f"it, is stretched to {device.slowdown:g} times its time on this machine.",
+            device=f"{device.name} is emulated: every run of a network, and every photo encoded "
+            f"on it, is stretched to {device.slowdown:g} times its time on this machine.",
             variant=verdict,
-            plans=[PagePlan(plan=plan) for plan in show.plans],
+            plans=show.plans,
             answers=show.answers,
         ),
         page,
@@ -218,12 +234,12 @@ def _write(show: _Show, page: Path, verdict: str) -> None:
 
 
 def _say_answers(show: _Show, page: Path, *, as_json: bool) -> None:
-    from edgewise.reporting import answers_summary, demo_json, demo_table
+    from edgewise.reporting import answers_summary, demo_json, demo_table, terminal_table
 
     if as_json:
         print_json(demo_json(show.plans, show.answers, page))
-        return
-    console().print(demo_table(show.answers))
-    print(answers_summary(show.answers))
-    print(f"the whole story, with the photos: {page}")
+    else:
+        console().print(terminal_table(demo_table(show.answers)))
+        print(answers_summary(show.answers))
+        print(f"the whole story, with the photos: {page}")
     note(f"next: edgewise serve {show.bundle.path}")

@@ -26,9 +26,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **settings)
 
     # argparse lets the outermost parser complain, which does not know the command's options.
-    def parse_known_args(  # type: ignore[override]
-        self, args: Any = None, namespace: Any = None
-    ) -> tuple[Any, list[str]]:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Refuse unknown words here rather than hand them up."""
         parsed, extra = super().parse_known_args(args, namespace)
         if extra:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,15 +42,23 @@ def open_model(text: str) -> Model:
     path = Path(text)
     if path.exists() or path.suffix == ".onnx" or "/" in text:
         return load(path)
-    names = [entry.name for entry in zoo.entries()]
+    check_name(text, kind="an ONNX file or one of", names=[e.name for e in zoo.entries()])
+    return load(zoo.get(text, progress=note))
+
+
+def check_name(text: str, *, kind: str, names: Sequence[str]) -> None:
+    """Refuse a name that is not there, with the one that was probably meant.
+
+    Raises:
+        BadInput: when ``names`` does not have it.
+    """
     if text not in names:
         near = difflib.get_close_matches(text, names, n=1)
         raise BadInput(
-            expected=f"an ONNX file or one of {', '.join(names)}",
-            found=repr(text),
-            remedy=f"did you mean {near[0]}?" if near else "check the path",
+            expected=f"{kind} {', '.join(names)}",
+            found=repr(text[:80]),
+            remedy=f"did you mean {near[0]}?" if near else "check the name or the path",
         )
-    return load(zoo.get(text, progress=note))
 
 
 def preparation_of(model: Model) -> ImagePreparation | None:

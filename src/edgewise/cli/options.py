@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
+from edgewise.bundle import MANIFEST
 from edgewise.errors import BadInput
 from edgewise.units import parse_duration
 
@@ -36,6 +38,43 @@ def _share(text: str) -> float:
 
 duration = reads(parse_duration)
 share = reads(_share)
+
+
+def _page(text: str) -> Path:
+    path = Path(text)
+    if not text or path.is_dir():
+        raise BadInput(
+            expected="a file to write the page to",
+            found=f"the folder {text}" if text else "no name",
+            remedy="name one, such as report.html",
+        )
+    return path
+
+
+def add_html(parser: argparse.ArgumentParser) -> None:
+    """The option that writes what is shown as a page too."""
+    parser.add_argument(
+        "--html", type=reads(_page), metavar="FILE", help="write a one-file report too"
+    )
+
+
+def check_bundle_folder(folder: Path) -> None:
+    """Refuse before the work what could not be replaced after it.
+
+    Raises:
+        BadInput: when something that is no bundle is there.
+    """
+    if folder.is_dir():
+        entries = sorted(entry.name for entry in folder.iterdir())
+        found = "" if not entries or MANIFEST in entries else f"a folder with {entries[0]!r}"
+    else:
+        found = "a file" if folder.exists() else ""
+    if found:
+        raise BadInput(
+            expected=f"a bundle or nothing at {folder}",
+            found=found,
+            remedy="give -o another folder",
+        )
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewise.catalog import load_cloud, load_device, load_link
 from edgewise.cli.console import Commands, add_json, console, note, print_json, progress_bar
 from edgewise.cli.models import add_model, open_model, preparation_of, require_studio
-from edgewise.cli.options import add_limits
+from edgewise.cli.options import add_html, add_limits, check_bundle_folder
 from edgewise.errors import BadInput, LimitNotMet
+from edgewise.specs import CloudSpec, DeviceSpec, LinkSpec
 
 if TYPE_CHECKING:
     from edgewise.graphs import Model
     from edgewise.planning import Plan, Samples
+    from edgewise.reporting import Sheet
     from edgewise.shrinking import Variant
+    from edgewise.trials import Trial
+
+_FEWEST_EXAMPLES = 6
+_BASE = "this-machine"
 
 
 def add_command(commands: Commands) -> None:
@@ -24,19 +33,20 @@ def add_command(commands: Commands) -> None:
     parser = commands.add_parser("plan", help="what runs where, and why")
     add_model(parser, optional=True)
     parser.add_argument("--profile", type=Path, metavar="FILE", help="plan from given times")
-    parser.add_argument("--device", default="this-machine", help="name or TOML file")
+    parser.add_argument("--device", help=f"name or TOML file ({_BASE})")
     parser.add_argument(
         "--link",
         action="append",
         default=[],
-        help="name, TOML file, or up=5.85Mbit/s,rtt=50ms; repeat to plan for several",
+        help="name, TOML file, or up=5.85Mbit/s,rtt=50ms; repeat to plan for several (lte)",
     )
-    parser.add_argument("--cloud", default="this-machine", help="name or TOML file")
+    parser.add_argument("--cloud", help=f"name or TOML file ({_BASE})")
     parser.add_argument("--data", type=Path, metavar="DIR", help="examples: photos or .npz")
     parser.add_argument("-o", "--output", type=Path, metavar="BUNDLE", help="write a bundle")
     parser.add_argument("--int8", action="store_true", help="consider onnxruntime's INT8 too")
     parser.add_argument("--measure", action="store_true", help="try the chosen routes for real")
     add_limits(parser)
+    add_html(parser)
     add_json(parser)
     parser.set_defaults(execute=execute)
 
@@ -56,21 +66,66 @@ def execute(args: argparse.Namespace) -> int:
 
 def _plan_given(args: argparse.Namespace) -> int:
     from edgewise.planning import plan_given, read_profile
-    from edgewise.records import write_record
-    from edgewise.reporting import given_table
+    from edgewise.reporting import given_json, given_table
 
+    _refuse_with_profile(args)
     plans = plan_given(read_profile(args.profile), [load_link(text) for text in args.link])
+    _write_page(args, f"Plans from {args.profile.name}", [given_table(plans)])
     if args.json:
-        every = [write_record(plan) for plan in plans]
-        print_json({**every[0], "plans": every})
-        return 0
-    console().print(given_table(plans))
+        print_json(given_json(plans))
+    else:
+        _print_sheets([given_table(plans)])
+    slowest_s = max(plan.chosen.total_s for plan in plans)
+    if args.max_latency is not None and slowest_s > args.max_latency:
+        raise LimitNotMet(
+            f"the best plan takes {slowest_s:g} s, over the limit of {args.max_latency:g} s"
+        )
     return 0
+
+
+def _refuse_with_profile(args: argparse.Namespace) -> None:
+    """Given times say nothing of these; leaving them out silently would mislead."""
+    given = {
+        "--device": args.device is not None,
+        "--cloud": args.cloud is not None,
+        "--data": args.data is not None,
+        "-o": args.output is not None,
+        "--int8": args.int8,
+        "--measure": args.measure,
+        "--raw-input-stays": args.raw_input_stays,
+    }
+    found = [option for option, is_given in given.items() if is_given]
+    if found:
+        raise BadInput(
+            expected="only --link beside --profile",
+            found=", ".join(found),
+            remedy="leave it out, or give a MODEL instead of the profile",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Places:
+    """Everything that names and paths of the command line stand for, read before any work."""
+
+    device: DeviceSpec
+    cloud: CloudSpec
+    links: tuple[LinkSpec, ...]
+
+
+def _find_places(args: argparse.Namespace) -> _Places:
+    if args.output is not None:
+        check_bundle_folder(args.output)
+    return _Places(
+        device=load_device(args.device or _BASE),
+        cloud=load_cloud(args.cloud or _BASE),
+        links=tuple(load_link(text) for text in args.link or ["lte"]),
+    )
 
 
 def _plan_model(args: argparse.Namespace) -> int:
     from edgewise.planning import build_bundle, routes_of
 
+    places = _find_places(args)
     model = open_model(args.model)
     samples = read_samples(model, args.data)
     variants = {"full": model}
@@ -79,13 +134,14 @@ def _plan_model(args: argparse.Namespace) -> int:
         if variant.rejected is None:
             variants["int8"] = variant.model
         note(describe_variant(variant))
-    plans = _make_plans(args, variants, samples)
-    _show(args, plans)
-    if args.output is not None:
-        bundle = build_bundle(args.output, routes_of(plans), variants, samples)
-        if args.measure:
-            _measure(args, bundle.path, samples)
-        note(f"wrote {bundle.path}\nnext: edgewise serve {bundle.path}")
+    plans = _make_plans(args, places, variants, samples)
+    trials: Sequence[Trial] = ()
+    with _bundle_folder(args) as folder:
+        if folder is not None:
+            build_bundle(folder, routes_of(plans), variants, samples)
+        if folder is not None and args.measure:
+            trials = _measure(folder, places, samples)
+    _show(args, plans, trials)
     return 0
 
 
@@ -110,16 +166,16 @@ def read_samples(model: Model, data: Path | None) -> Samples:
     return take_samples(examples.split(calibrate=0.35, select=0.35))
 
 
-_FEWEST_EXAMPLES = 6
-
-
 def int8_variant(model: Model, samples: Samples, min_agreement: float) -> Variant:
     """Onnxruntime's INT8, judged on examples that did not calibrate it."""
     from edgewise.shrinking import judge, quantize
 
-    int8, step = quantize(model, [sample.feeds for sample in samples.calibrate])
-    select = [sample.feeds for sample in samples.select]
-    return judge(model, int8, [step], select, min_agreement=min_agreement)
+    with progress_bar() as progress:
+        progress("quantising and judging INT8", 0, 2)
+        int8, step = quantize(model, [sample.feeds for sample in samples.calibrate])
+        progress("quantising and judging INT8", 1, 2)
+        select = [sample.feeds for sample in samples.select]
+        return judge(model, int8, [step], select, min_agreement=min_agreement)
 
 
 def describe_variant(variant: Variant) -> str:
@@ -134,7 +190,7 @@ def describe_variant(variant: Variant) -> str:
 
 
 def _make_plans(
-    args: argparse.Namespace, variants: dict[str, Model], samples: Samples
+    args: argparse.Namespace, places: _Places, variants: Mapping[str, Model], samples: Samples
 ) -> tuple[Plan, ...]:
     from edgewise.planning import Limits, Settings, Target, plan
 
@@ -143,48 +199,74 @@ def _make_plans(
         max_latency_s=args.max_latency,
         raw_input_stays=args.raw_input_stays,
     )
-    device, cloud = load_device(args.device), load_cloud(args.cloud)
-    targets = [
-        Target(device=device, link=load_link(text), cloud=cloud) for text in args.link or ["lte"]
-    ]
     with progress_bar() as progress:
-        plans = plan(
+        return plan(
             variants,
             samples,
-            targets,
+            [Target(device=places.device, link=link, cloud=places.cloud) for link in places.links],
             preparation=preparation_of(variants["full"]),
             settings=Settings(limits=limits),
             progress=progress,
         )
-    if not plans:
-        raise LimitNotMet("no route keeps the limits")
-    return plans
 
 
-def _show(args: argparse.Namespace, plans: Sequence[Plan]) -> None:
-    from edgewise.reporting import candidates_table, plans_json, plans_table
-
-    if args.json:
-        print_json(plans_json(plans))
+@contextlib.contextmanager
+def _bundle_folder(args: argparse.Namespace) -> Iterator[Path | None]:
+    """Where the bundle goes: what is only measured is not kept."""
+    if args.output is not None or not args.measure:
+        yield args.output
         return
-    screen = console()
-    for one in plans:
-        screen.print(candidates_table(one))
-    screen.print(plans_table(plans))
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder) / "bundle"
 
 
-def _measure(args: argparse.Namespace, bundle: Path, samples: Samples) -> None:
-    from edgewise.reporting import trials_table
+def _measure(bundle: Path, places: _Places, samples: Samples) -> tuple[Trial, ...]:
     from edgewise.trials import measure_routes
 
     inputs = [s.feeds if s.pixels is None else s.pixels for s in samples.select]
     with progress_bar() as progress:
-        trials = measure_routes(
+        return measure_routes(
             bundle,
-            [load_link(text) for text in args.link or ["lte"]],
+            places.links,
             inputs,
-            slowdown=load_device(args.device).slowdown,
+            slowdown=places.device.slowdown,
             progress=progress,
         )
-    if not args.json:
-        console().print(trials_table(trials))
+
+
+def _show(args: argparse.Namespace, plans: Sequence[Plan], trials: Sequence[Trial]) -> None:
+    from edgewise.reporting import (
+        candidates_table,
+        plans_json,
+        plans_table,
+        trial_json,
+        trials_table,
+    )
+
+    measured = [trials_table(trials)] if trials else []
+    sheets = [*map(candidates_table, plans), plans_table(plans), *measured]
+    _write_page(args, f"What runs where: {args.model}", sheets)
+    if args.json:
+        print_json({**plans_json(plans), "trials": [trial_json(trial) for trial in trials]})
+    else:
+        _print_sheets(sheets)
+    if args.output is not None:
+        note(f"wrote {args.output}\nnext: edgewise serve {args.output}")
+    else:
+        note("next: the same command with -o BUNDLE writes what runs")
+
+
+def _print_sheets(sheets: Sequence[Sheet]) -> None:
+    from edgewise.reporting import terminal_table
+
+    screen = console()
+    for sheet in sheets:
+        screen.print(terminal_table(sheet))
+
+
+def _write_page(args: argparse.Namespace, title: str, sheets: Sequence[Sheet]) -> None:
+    from edgewise.reporting import write_report
+
+    if args.html is not None:
+        write_report(args.html, title=title, sheets=sheets)
+        note(f"wrote {args.html}")

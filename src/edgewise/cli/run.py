@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgewise.bundle import Bundle, open_bundle
 from edgewise.catalog import load_link
-from edgewise.cli.console import Commands, add_json, note, print_json
+from edgewise.cli.console import Commands, add_json, note, print_json, printable
 from edgewise.cli.options import duration
-from edgewise.errors import BadInput
+from edgewise.errors import BadInput, MissingExtra
 from edgewise.records import write_record
-from edgewise.running import Answer, Options, Policy, Session, connect
 from edgewise.tensors import Array
 from edgewise.units import format_bytes, format_duration
 
+if TYPE_CHECKING:
+    from edgewise.running import Answer, Input, Options, Session
+
+# The words of edgewise.running.Policy, which loads the engine; --help should not.
+POLICIES = ("auto", "prefer_on_device", "only_on_device", "prefer_in_cloud", "only_in_cloud")
 _PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+_ARRAYS = (".npy", ".npz")
 
 
 def add_command(commands: Commands) -> None:
@@ -27,11 +34,11 @@ def add_command(commands: Commands) -> None:
     parser = commands.add_parser("run", help="the device half of a bundle, on files")
     parser.add_argument("bundle", metavar="BUNDLE", type=Path)
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", type=Path, help="photos, .npy, folders"
+        "inputs", metavar="INPUT", nargs="+", type=Path, help="photos, .npy, .npz, folders"
     )
     parser.add_argument("--server", metavar="URL", help="where the cloud half listens")
     parser.add_argument("--link", help="what the link is like: name, TOML file, or up=...,rtt=...")
-    parser.add_argument("--policy", choices=[p.value for p in Policy], default=Policy.AUTO.value)
+    parser.add_argument("--policy", choices=POLICIES, default=POLICIES[0])
     parser.add_argument("--raw-input-stays", action="store_true", help="never send the input")
     parser.add_argument("--timeout", type=duration, metavar="TIME", help="for the cloud")
     parser.add_argument("--deadline", type=duration, metavar="TIME", help="reported, per input")
@@ -43,26 +50,35 @@ def add_command(commands: Commands) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Answer every input."""
+    from edgewise.running import connect
+
+    options = _options(args)
     bundle = open_bundle(args.bundle)
-    inputs = list(_find_inputs(args.inputs))
-    with connect(bundle, args.server, options=_options(args)) as session:
-        if args.json:
-            results = [
-                _result_json(path, a, bundle) for path, a in _answers(args, session, inputs)
-            ]
-            print_json({"bundle": bundle.digest, "results": results})
-            return 0
+    files = list(_find_files(args.inputs))
+    results = []
+    with connect(bundle, args.server, options=options) as session:
         if args.slowdown > 1:
             note(f"emulating a device {args.slowdown:g} times slower than this machine")
-        for path, answer in _answers(args, session, inputs):
-            print(_line(path, answer, bundle), flush=True)
+        for name, answer in _answers(args, session, _read_inputs(files, bundle)):
+            results.append((name, answer))
+            if not args.json:
+                print(_line(name, answer, bundle), flush=True)
+    if args.json:
+        every = [_result_json(name, answer, bundle) for name, answer in results]
+        print_json({"bundle": bundle.digest, "results": every})
+    elif len(results) > 1:
+        print(_summary([answer for _, answer in results]))
     return 0
 
 
 def _options(args: argparse.Namespace) -> Options:
+    from edgewise.running import Options, Policy
+
     if not 1 <= args.slowdown < 10_000:
         raise BadInput(
-            expected="--slowdown of at least 1", found=str(args.slowdown), remedy="try 10"
+            expected="--slowdown of at least 1 and below 10000",
+            found=str(args.slowdown),
+            remedy="try 10",
         )
     return Options(
         link=None if args.link is None else load_link(args.link),
@@ -74,19 +90,28 @@ def _options(args: argparse.Namespace) -> Options:
 
 
 def _answers(
-    args: argparse.Namespace, session: Session, inputs: list[Path]
-) -> Iterator[tuple[Path, Answer]]:
-    for path in inputs:
-        value = _read_array(path) if path.suffix == ".npy" else path
-        yield path, session.run(value, deadline_s=args.deadline, route=args.route)
+    args: argparse.Namespace, session: Session, inputs: Iterator[tuple[str, Input]]
+) -> Iterator[tuple[str, Answer]]:
+    for name, value in inputs:
+        try:
+            yield name, session.run(value, deadline_s=args.deadline, route=args.route)
+        except BadInput as error:
+            raise _at(name, error) from None
 
 
-def _find_inputs(paths: list[Path]) -> Iterator[Path]:
+def _at(name: str, error: BadInput) -> BadInput:
+    """The error with the input that it is about."""
+    if Path(name).name in str(error) or isinstance(error, MissingExtra):
+        return error
+    return BadInput(expected=f"in {name} {error.expected}", found=error.found, remedy=error.remedy)
+
+
+def _find_files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         found = sorted(p for p in path.iterdir() if _is_input(p)) if path.is_dir() else [path]
         if not found:
             raise BadInput(
-                expected=f"photos ({', '.join(_PHOTOS)}) or .npy files in {path}",
+                expected=f"inputs ({', '.join((*_PHOTOS, *_ARRAYS))}) in {path}",
                 found="none",
                 remedy="name files or a folder that holds some",
             )
@@ -94,20 +119,49 @@ def _find_inputs(paths: list[Path]) -> Iterator[Path]:
 
 
 def _is_input(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in (*_PHOTOS, ".npy")
+    shown = not path.name.startswith(".")
+    return shown and path.is_file() and path.suffix.lower() in (*_PHOTOS, *_ARRAYS)
+
+
+def _read_inputs(files: Sequence[Path], bundle: Bundle) -> Iterator[tuple[str, Input]]:
+    for file in files:
+        kind = file.suffix.lower()
+        if kind == ".npz":
+            yield from _read_rows(file, bundle)
+        else:
+            yield str(file), _read_array(file) if kind == ".npy" else file
+
+
+def _read_rows(file: Path, bundle: Bundle) -> Iterator[tuple[str, Input]]:
+    """One input per row: arrays by the names of the model's inputs, labels left out."""
+    from edgewise.examples import load_examples
+    from edgewise.preparation import read_preparation
+
+    manifest = bundle.manifest
+    wanted = manifest.preparation
+    preparation = None if wanted is None else read_preparation(json.dumps(wanted))
+    examples = load_examples(file, preparation)
+    for row in range(len(examples)):
+        pixels = examples.pixels(row)
+        name = str(file) if len(examples) == 1 else f"{file}[{row}]"
+        yield name, examples.feeds(row) if pixels is None else pixels
 
 
 def _read_array(path: Path) -> Array:
     try:
         # Mapped first, so that a header that promises too much allocates nothing.
-        array: Array = np.load(path, allow_pickle=False, mmap_mode="r")
-        return np.array(array)
+        array: Any = np.load(path, allow_pickle=False, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        raise BadInput(
-            expected=f"an array in {path}",
-            found=str(error).splitlines()[0][:200],
-            remedy="write it with numpy.save",
-        ) from None
+        text = getattr(error, "strerror", None) or str(error)
+        raise _no_array(path, (text.splitlines() or ["nothing"])[0][:200]) from None
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise _no_array(path, "an archive of arrays under the wrong name; call it .npz")
+    return np.array(array)
+
+
+def _no_array(path: Path, found: str) -> BadInput:
+    return BadInput(expected=f"an array in {path}", found=found, remedy="write it with numpy.save")
 
 
 def top_label(answer: Answer, bundle: Bundle) -> str:
@@ -117,22 +171,35 @@ def top_label(answer: Answer, bundle: Bundle) -> str:
     index = int(np.argmax(output))
     if labels and output.size == len(labels):
         return labels[index]
-    return f"class {index}" if output.ndim <= 2 else f"{output.dtype}{list(output.shape)}"
+    one_row = output.ndim <= 2 and output.size == output.shape[-1] if output.ndim else False
+    return f"class {index}" if one_row else f"{output.dtype}{list(output.shape)}"
 
 
-def _line(path: Path, answer: Answer, bundle: Bundle) -> str:
+def _line(name: str, answer: Answer, bundle: Bundle) -> str:
     trace, source = answer.trace, answer.inference_source
-    late = "" if answer.deadline_met is not False else "  LATE"
+    late = "  LATE" if answer.deadline_met is False else ""
     sent = f"sent {format_bytes(trace.up_bytes)}" if trace.up_bytes else "sent nothing"
-    return (
-        f"{path.name:28} {top_label(answer, bundle):24} {source.route:22} "
-        f"{format_duration(trace.total_s):>9}  {sent:14} {source.reason}{late}"
+    return printable(
+        f"{Path(name).name:24}  {top_label(answer, bundle):20}  {source.route:18} "
+        f"{format_duration(trace.total_s):>9}  {sent:14}  {source.reason}{late}"
     )
 
 
-def _result_json(path: Path, answer: Answer, bundle: Bundle) -> Mapping[str, Any]:
+def _summary(answers: Sequence[Answer]) -> str:
+    median_s = statistics.median(answer.trace.total_s for answer in answers)
+    routes: dict[str, int] = {}
+    for answer in answers:
+        name = answer.inference_source.route
+        routes[name] = routes.get(name, 0) + 1
+    taken = ", ".join(f"{count} by {name}" for name, count in routes.items())
+    late = sum(answer.deadline_met is False for answer in answers)
+    after = f"; {late} late" if late else ""
+    return printable(f"{len(answers)} answers: {taken}; median {format_duration(median_s)}{after}")
+
+
+def _result_json(name: str, answer: Answer, bundle: Bundle) -> Mapping[str, Any]:
     return {
-        "input": str(path),
+        "input": name,
         "label": top_label(answer, bundle),
         "outputs": {name: _array_json(array) for name, array in answer.outputs.items()},
         "inference_source": write_record(answer.inference_source),

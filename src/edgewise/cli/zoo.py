@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgewise.cli.console import Commands, add_json, console, note, print_json
-from edgewise.cli.models import require_studio
+from edgewise.cli.models import check_name, require_studio
 
 if TYPE_CHECKING:
     from edgewise.zoo import ZooEntry
@@ -30,7 +30,7 @@ def add_command(commands: Commands) -> None:
 def execute_list(args: argparse.Namespace) -> int:
     """Print every entry."""
     require_studio()
-    from edgewise.reporting import plain_table
+    from edgewise.reporting import Sheet, terminal_table
     from edgewise.zoo import entries
 
     if args.json:
@@ -38,7 +38,7 @@ def execute_list(args: argparse.Namespace) -> int:
         return 0
     rows = [(e.name, e.kind, e.licence, e.source, e.figures) for e in entries()]
     columns = ["name", "kind", "licence", "source", "figures may be used for"]
-    console().print(plain_table("Networks to try", columns, rows))
+    console().print(terminal_table(Sheet.of("Networks to try", columns, rows)))
     note("next: edgewise zoo get efficientnet-lite0")
     return 0
 
@@ -48,12 +48,13 @@ def execute_get(args: argparse.Namespace) -> int:
     require_studio()
     from edgewise.zoo import entries, get
 
+    known = {entry.name: entry for entry in entries()}
+    check_name(args.name, kind="one of the zoo's networks", names=list(known))
     path = get(args.name, progress=note)
     if args.output is not None:
         path = _copy(path, args.output)
-    entry = {entry.name: entry for entry in entries()}[args.name]
     if args.json:
-        print_json({**_entry_json(entry), "path": str(path)})
+        print_json({**_entry_json(known[args.name]), "path": str(path)})
         return 0
     print(path)
     note(f"next: edgewise inspect {path}")

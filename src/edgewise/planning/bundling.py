@@ -26,8 +26,9 @@ from edgewise.bundle import (
 from edgewise.errors import BadInput
 from edgewise.graphs import LABELS_KEY, PREPARATION_KEY, Model, to_bytes
 from edgewise.planning.candidates import FULL, PIXEL_CODECS, Candidate, Samples
-from edgewise.planning.measuring import cut_for
+from edgewise.planning.measuring import Cutter
 from edgewise.planning.study import Plan
+from edgewise.planning.traffic import served_name
 from edgewise.preparation import PixelCodec, max_encoded_bytes, read_preparation
 from edgewise.tensors import TensorSpec
 from edgewise.wire import Bound
@@ -45,11 +46,23 @@ class _Piece:
 
 
 def routes_of(plans: Sequence[Plan]) -> tuple[Candidate, ...]:
-    """The chosen candidate of each plan, then the fastest local one that keeps the limits."""
-    chosen = [plan.chosen for plan in plans]
-    local = [_best_local(plan) for plan in plans[:1]]
-    unique = {candidate.sketch.name: candidate for candidate in (*chosen, *local)}
-    return tuple(unique.values())[:MAX_PLANNED_ROUTES]
+    """The chosen candidate of each plan, and one that answers when the cloud does not.
+
+    The last is the fallback of the plan that asks for the highest agreement.
+
+    Args:
+        plans: of one study, the most important first; of more than four chosen candidates the
+            later ones are left out.
+    """
+    if not plans:
+        raise BadInput(expected="at least one plan", found="none", remedy="plan for a link")
+    fallback = max(plans, key=lambda plan: plan.limits.min_agreement).fallback
+    unique: dict[str, Candidate] = {}
+    for candidate in (*(plan.chosen for plan in plans), fallback):
+        unique.setdefault(candidate.sketch.name, candidate)
+    others = [name for name in unique if name != fallback.sketch.name]
+    kept = {fallback.sketch.name, *others[: MAX_PLANNED_ROUTES - 1]}
+    return tuple(candidate for name, candidate in unique.items() if name in kept)
 
 
 def build_bundle(
@@ -62,7 +75,7 @@ def build_bundle(
 
     Args:
         folder: where; an older bundle there is replaced.
-        candidates: the first is tried first.
+        candidates: the first is tried first; a local one becomes the fallback.
         variants: networks by name; ``full`` is the original.
         samples: INT8 ranges come from its calibration part.
 
@@ -72,13 +85,14 @@ def build_bundle(
     full = variants[FULL]
     fallback = _fallback(candidates)
     pieces: dict[str, _Piece] = {}
-    routes = tuple(_build_route(c, variants, samples, pieces) for c in candidates)
+    cutter = Cutter(variants, samples.calibrate)
+    routes = tuple(_build_route(c, variants, cutter, pieces) for c in candidates)
     if fallback.part is not None:
         _add(pieces, fallback.part, variants[fallback.part], Side.DEVICE)
     preparation = _read_json(full, PREPARATION_KEY)
     manifest = Manifest(
         schema=SCHEMA,
-        name=_safe_name(full.name),
+        name=served_name(full),
         model_digest=full.digest,
         inputs=full.inputs,
         outputs=_batch_of_one(full.outputs),
@@ -93,26 +107,26 @@ def build_bundle(
     return write_bundle(folder, manifest, {name: piece.raw for name, piece in pieces.items()})
 
 
-def _best_local(plan: Plan) -> Candidate:
-    local = [c for c in plan.candidates if c.sketch.kind is RouteKind.LOCAL]
-    judged = [c for c in local if c.route.quality is not None] or local
-    kept = [c for c in judged if c.rejected is None or "below" not in c.rejected]
-    return (kept or [c for c in local if c.sketch.variant == FULL])[0]
-
-
 def _fallback(candidates: Iterable[Candidate]) -> Fallback:
-    for candidate in candidates:
-        if candidate.sketch.kind is RouteKind.LOCAL:
-            variant = candidate.sketch.variant
-            kind = FallbackKind.FULL if variant == FULL else FallbackKind.SMALL
-            return Fallback(kind=kind, part=variant)
-    return Fallback(kind=FallbackKind.NONE)
+    """The local route that decides most like the full network, and of equals the fastest."""
+    local = [c for c in candidates if c.sketch.kind is RouteKind.LOCAL]
+    best = max(local, key=_faithful_then_fast, default=None)
+    if best is None:
+        return Fallback(kind=FallbackKind.NONE)
+    variant = best.sketch.variant
+    kind = FallbackKind.FULL if variant == FULL else FallbackKind.SMALL
+    return Fallback(kind=kind, part=variant)
+
+
+def _faithful_then_fast(candidate: Candidate) -> tuple[float, float]:
+    quality = candidate.route.quality
+    return (0.0 if quality is None else quality.value, -candidate.total_s)
 
 
 def _build_route(
     candidate: Candidate,
     variants: Mapping[str, Model],
-    samples: Samples,
+    cutter: Cutter,
     pieces: dict[str, _Piece],
 ) -> Route:
     sketch, route = candidate.sketch, candidate.route
@@ -125,7 +139,7 @@ def _build_route(
             route, server_part=FULL, boundary=_input_bounds(variants[FULL], sketch.codec)
         )
     assert sketch.cut is not None
-    halves = cut_for(variants[sketch.variant], sketch.cut, sketch.codec, samples.calibrate)
+    halves = cutter.cut(sketch.variant, sketch.cut, sketch.codec)
     head, tail = f"{sketch.name}-head", f"{sketch.name}-tail"
     _add(pieces, head, halves.head, Side.DEVICE)
     _add(pieces, tail, halves.tail, Side.SERVER)
@@ -183,8 +197,3 @@ def _read_json(model: Model, key: str) -> Any:
             found=repr(text[:60]),
             remedy="correct the model's metadata",
         ) from None
-
-
-def _safe_name(name: str) -> str:
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "-" for c in name)
-    return safe.strip(".-")[:64] or "model"

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from edgewise.bundle import Coefficients, PayloadCodec, Route, RouteKind
+from edgewise.bundle import Coefficients, Route, RouteKind
 from edgewise.cost import Cost, Evidence, Forecast
-from edgewise.planning.candidates import Candidate, Sketch
+from edgewise.graphs import Model
+from edgewise.planning.candidates import Candidate, Sketch, count_elements
 from edgewise.planning.measuring import Measurements, NodeCost
+from edgewise.planning.traffic import reply_bytes, request_bytes, sent_tensors
 from edgewise.profiling import NOTHING, Segments, Timing
 from edgewise.specs import CloudSpec, DeviceSpec, LinkSpec
-from edgewise.tensors import TensorSpec
-from edgewise.wire import Message, encode_reply, encode_request
-
-# Request and reply lines with their headers, as urllib3 and uvicorn write them (measured on
-# the loopback interface with a capture of both directions, 2026-11).
-REQUEST_HEAD_BYTES = 262
-REPLY_HEAD_BYTES = 305
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +35,7 @@ class Work:
     down_bytes: int = 0
 
 
-def predict(
-    sketch: Sketch,
-    measured: Measurements,
-    target: Target,
-    *,
-    inputs: Sequence[TensorSpec],
-    outputs: Sequence[TensorSpec],
-) -> Candidate:
+def predict(sketch: Sketch, measured: Measurements, target: Target, *, model: Model) -> Candidate:
     """The cost of one way of answering.
 
     total = device + RTT + up_bytes/up_rate + down_bytes/down_rate + cloud; nothing overlaps.
@@ -58,12 +44,11 @@ def predict(
         sketch: what to cost.
         measured: on this machine.
         target: device, link and cloud.
-        inputs: of the model.
-        outputs: of the model.
+        model: the full network, whose inputs and outputs every way of answering has.
     """
-    work = _WORK[sketch.kind](sketch, measured, inputs)
+    work = _WORK[sketch.kind](sketch, measured)
     if sketch.kind is not RouteKind.LOCAL:
-        work = _with_frames(work, sketch, outputs)
+        work = _with_traffic(work, sketch, measured, model)
     return cost_up(sketch, work, target)
 
 
@@ -131,58 +116,33 @@ def _forecast_link(work: Work, link: LinkSpec) -> Forecast:
     return Forecast(low=costs[0], mid=costs[1], high=costs[2], evidence=Evidence.PREDICTED)
 
 
-def _local_work(sketch: Sketch, measured: Measurements, inputs: Sequence[TensorSpec]) -> Work:
-    del inputs
+def _local_work(sketch: Sketch, measured: Measurements) -> Work:
     whole = measured.whole[sketch.variant]
     return Work(device=add_times(measured.normalise, whole), cloud=NOTHING)
 
 
-def _cloud_work(sketch: Sketch, measured: Measurements, inputs: Sequence[TensorSpec]) -> Work:
+def _cloud_work(sketch: Sketch, measured: Measurements) -> Work:
     whole = measured.whole[sketch.variant]
     codec = measured.pixels.get(sketch.codec)
     if codec is None:
-        raw = sum(spec.nbytes() for spec in inputs)
-        return Work(device=measured.normalise, cloud=whole, payload_bytes=raw)
-    return Work(
-        device=codec.encode,
-        cloud=add_times(codec.decode, whole),
-        payload_bytes=round(codec.mean_bytes),
-    )
+        return Work(device=measured.normalise, cloud=whole)
+    return Work(device=codec.encode, cloud=add_times(codec.decode, whole))
 
 
-def _split_work(sketch: Sketch, measured: Measurements, inputs: Sequence[TensorSpec]) -> Work:
-    del inputs
+def _split_work(sketch: Sketch, measured: Measurements) -> Work:
     assert sketch.cut is not None
     segments = measured.segments[sketch.variant][sketch.position]
     elements = sum(count_elements(spec) for spec in sketch.cut.content)
     head = _with_nodes(segments.head, measured.encode_nodes[sketch.codec], elements)
     tail = _with_nodes(segments.tail, measured.decode_nodes[sketch.codec], elements)
-    return Work(
-        device=add_times(measured.normalise, head),
-        cloud=tail,
-        payload_bytes=sum(payload_bytes(spec, sketch.codec) for spec in sketch.cut.tensors),
-    )
+    return Work(device=add_times(measured.normalise, head), cloud=tail)
 
 
-_WORK = {
+_WORK: Mapping[RouteKind, Callable[[Sketch, Measurements], Work]] = {
     RouteKind.LOCAL: _local_work,
     RouteKind.CLOUD: _cloud_work,
     RouteKind.SPLIT: _split_work,
 }
-_FLOAT_BYTES = {PayloadCodec.FP16: 2, PayloadCodec.INT8: 1}
-
-
-def count_elements(spec: TensorSpec) -> int:
-    """Elements of a tensor at batch 1."""
-    return spec.nbytes() // spec.itemsize_bytes
-
-
-def payload_bytes(spec: TensorSpec, codec: PayloadCodec) -> int:
-    """Bytes of a tensor on the wire: only floating-point content is narrowed."""
-    width = _FLOAT_BYTES.get(codec, spec.itemsize_bytes)
-    if spec.role != "content" or not spec.dtype.startswith("float"):
-        width = spec.itemsize_bytes
-    return count_elements(spec) * width
 
 
 def add_times(a: Timing, b: Timing) -> Timing:
@@ -202,25 +162,13 @@ def _with_nodes(timing: Timing, nodes: NodeCost, elements: int) -> Timing:
     )
 
 
-def _with_frames(work: Work, sketch: Sketch, outputs: Sequence[TensorSpec]) -> Work:
+def _with_traffic(work: Work, sketch: Sketch, measured: Measurements, model: Model) -> Work:
+    codec = measured.pixels.get(sketch.codec)
+    encoded_bytes = None if codec is None else round(codec.mean_bytes)
+    sent = sent_tensors(sketch, model, encoded_bytes=encoded_bytes)
     return replace(
         work,
-        up_bytes=work.payload_bytes + REQUEST_HEAD_BYTES + _request_json_bytes(sketch),
-        down_bytes=REPLY_HEAD_BYTES + _reply_bytes(outputs),
+        payload_bytes=sum(spec.nbytes() for spec in sent),
+        up_bytes=request_bytes(sent, route=sketch.name, model=model),
+        down_bytes=reply_bytes(route=sketch.name, model=model),
     )
-
-
-def _request_json_bytes(sketch: Sketch) -> int:
-    names = [spec.name for spec in sketch.cut.tensors] if sketch.cut is not None else ["image"]
-    message = Message(
-        tensors={name: np.zeros((1, 1, 1, 1), np.uint8) for name in names},
-        id="100",
-        parameters={"route": sketch.name, "bundle": "0" * 64},
-    )
-    return encode_request(message).header_bytes
-
-
-def _reply_bytes(outputs: Sequence[TensorSpec]) -> int:
-    zeros = {spec.name: np.zeros(spec.concrete(), spec.dtype) for spec in outputs}
-    frame = encode_reply(Message(tensors=zeros, id="100", model="model"))
-    return len(frame.body)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgewise.bundle import Quality, RouteKind
@@ -18,12 +19,14 @@ from edgewise.planning.candidates import (
     Sketch,
     sketch_all,
 )
+from edgewise.planning.choosing import by_time, choose, forbidden, unfaithful
 from edgewise.planning.judging import Judge
-from edgewise.planning.measuring import Measurements, cut_for, measure
+from edgewise.planning.measuring import Cutter, Measurements, measure
 from edgewise.planning.prediction import Target, predict, refine
 from edgewise.preparation import ImagePreparation
-from edgewise.profiling import Progress, Segments, measure_halves
-from edgewise.units import format_duration
+from edgewise.profiling import NotFinite, Progress, Segments, measure_halves
+
+_VARIANT_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")  # part of file names in the bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class Plan:
         target: device, link and cloud.
         limits: what the chosen one keeps.
         chosen: the best candidate that keeps the limits.
+        fallback: the fastest one without the cloud that decides well enough, however long it
+            takes.
         candidates: every candidate, fastest first, the chosen one included.
     """
 
@@ -46,6 +51,7 @@ class Plan:
     target: Target
     limits: Limits
     chosen: Candidate
+    fallback: Candidate
     candidates: tuple[Candidate, ...]
 
 
@@ -148,11 +154,9 @@ class Study:
             pixels=preparation is not None and bool(measured.pixels),
             quality_level=settings.quality_level,
         )
+        self._cutter = Cutter(variants, samples.calibrate)
         self._judge = Judge(
-            variants,
-            calibrate=samples.calibrate,
-            select=samples.select,
-            preparation=preparation,
+            variants, cutter=self._cutter, select=samples.select, preparation=preparation
         )
         self._segments: dict[str, Segments] = {}
         self._quality: dict[str, Quality] = {}
@@ -169,17 +173,12 @@ class Study:
         """
         limits = limits or self._settings.limits
         full = self._variants[FULL]
-        ranked = sorted(
-            (
-                predict(s, self._measured, target, inputs=full.inputs, outputs=full.outputs)
-                for s in self._sketches
-            ),
-            key=_by_time,
-        )
-        best, rest = ranked[: self._settings.refined], ranked[self._settings.refined :]
-        refined = [self._refine(candidate, target) for candidate in best]
-        ranked = sorted([*refined, *rest], key=_by_time)
-        chosen, judged = self._choose(ranked, target, limits)
+        predicted = [
+            predict(sketch, self._measured, target, model=full) for sketch in self._sketches
+        ]
+        trial = _Trial(self, target, limits)
+        chosen, candidates = choose(predicted, trial, refined=self._settings.refined)
+        fallback = self._fallback(candidates, limits)
         return Plan(
             model_digest=full.digest,
             variants={name: model.digest for name, model in self._variants.items()},
@@ -187,102 +186,96 @@ class Study:
             target=target,
             limits=limits,
             chosen=chosen,
-            candidates=tuple(_explain(c, chosen) for c in judged),
+            fallback=fallback,
+            candidates=tuple(_same_name(c, fallback) for c in candidates),
         )
 
-    def _refine(self, candidate: Candidate, target: Target) -> Candidate:
+    def refine(self, candidate: Candidate, target: Target) -> Candidate:
+        """The same candidate with the times of its very own halves.
+
+        Raises:
+            NotFinite: when one half gives what the other cannot take.
+        """
         if candidate.sketch.kind is not RouteKind.SPLIT:
             return candidate
-        return refine(
-            candidate,
-            self._halves_times(candidate.sketch),
-            target,
-            normalise=self._measured.normalise,
+        times = self._halves_times(candidate.sketch)
+        return refine(candidate, times, target, normalise=self._measured.normalise)
+
+    def with_quality(self, candidate: Candidate) -> Candidate:
+        """The same candidate with its agreement on the examples.
+
+        Raises:
+            NotFinite: when one half gives what the other cannot take.
+        """
+        quality = self._quality_of(candidate.sketch)
+        return replace(candidate, route=replace(candidate.route, quality=quality))
+
+    def _quality_of(self, sketch: Sketch) -> Quality:
+        if sketch.name not in self._quality:
+            self._quality[sketch.name] = self._judge.judge(sketch)
+        return self._quality[sketch.name]
+
+    def spoiled(self, variant: str, limits: Limits) -> str | None:
+        """Why no route with this network can be good enough; ``None`` when one may be."""
+        if variant == FULL:
+            return None
+        whole = next(
+            c for c in self._sketches if (c.kind, c.variant) == (RouteKind.LOCAL, variant)
         )
+        reason = unfaithful(self._quality_of(whole), limits)
+        return None if reason is None else f"its network {reason}"
 
     def _halves_times(self, sketch: Sketch) -> Segments:
         if sketch.name not in self._segments:
             assert sketch.cut is not None
-            halves = cut_for(
-                self._variants[sketch.variant],
-                sketch.cut,
-                sketch.codec,
-                self._samples.calibrate,
-            )
+            halves = self._cutter.cut(sketch.variant, sketch.cut, sketch.codec)
             feeds = self._samples.select[0].feeds
             self._segments[sketch.name] = measure_halves(halves, feeds, repeats=15)
         return self._segments[sketch.name]
 
-    def _choose(
-        self, ranked: Sequence[Candidate], target: Target, limits: Limits
-    ) -> tuple[Candidate, list[Candidate]]:
-        judged: list[Candidate] = []
-        for position, raw in enumerate(ranked):
-            candidate = self._refine(raw, target)
-            reason = forbidden(candidate, limits)
-            if reason is None:
-                candidate = self._with_quality(candidate)
-                reason = refusal(candidate, limits)
-            judged.append(replace(candidate, rejected=reason))
-            if reason is None:
-                return candidate, [*judged, *ranked[position + 1 :]]
-        raise BadInput(
-            expected="a route that keeps the limits",
-            found=judged[0].rejected or "none",
-            remedy="loosen --min-agreement or --max-latency, or give more examples",
-        )
-
-    def _with_quality(self, candidate: Candidate) -> Candidate:
-        name = candidate.sketch.name
-        if name not in self._quality:
-            self._quality[name] = self._judge.judge(candidate)
-        return replace(candidate, route=replace(candidate.route, quality=self._quality[name]))
+    def _fallback(self, candidates: Sequence[Candidate], limits: Limits) -> Candidate:
+        local = [c for c in candidates if c.sketch.kind is RouteKind.LOCAL]
+        for candidate in sorted(local, key=by_time):
+            judged = self.with_quality(candidate)
+            if (
+                candidate.sketch.variant == FULL
+                or unfaithful(judged.route.quality, limits) is None
+            ):
+                return judged
+        raise AssertionError("the full network is always a candidate")
 
 
-def forbidden(candidate: Candidate, limits: Limits) -> str | None:
-    """Why a candidate is out of the question, whatever its quality."""
-    if limits.raw_input_stays and candidate.sketch.kind is RouteKind.CLOUD:
-        return "sends the raw input, which must stay on the device"
-    return None
+class _Trial:
+    """What a study can find out about the candidates of one plan."""
+
+    def __init__(self, study: Study, target: Target, limits: Limits) -> None:
+        self._study = study
+        self._target = target
+        self._limits = limits
+
+    def refused(self, candidate: Candidate) -> str | None:
+        reason = forbidden(candidate, self._limits)
+        if reason is None and candidate.sketch.kind is RouteKind.SPLIT:
+            reason = self._study.spoiled(candidate.sketch.variant, self._limits)
+        return reason
+
+    def refine(self, candidate: Candidate) -> Candidate:
+        try:
+            return self._study.refine(candidate, self._target)
+        except NotFinite as error:
+            return replace(candidate, rejected=f"cannot be sent: {error}")
+
+    def judge(self, candidate: Candidate) -> Candidate:
+        try:
+            judged = self._study.with_quality(candidate)
+        except NotFinite as error:
+            return replace(candidate, rejected=f"cannot be sent: {error}")
+        return replace(judged, rejected=unfaithful(judged.route.quality, self._limits))
 
 
-def refusal(candidate: Candidate, limits: Limits) -> str | None:
-    """Why a judged candidate breaks the limits; ``None`` when it keeps them."""
-    quality = candidate.route.quality
-    if quality is not None and quality.value < limits.min_agreement:
-        return (
-            f"decides as the full network on {quality.value:.1%} of {quality.n} examples, "
-            f"below {limits.min_agreement:.1%}"
-        )
-    if limits.max_latency_s is not None and candidate.total_s > limits.max_latency_s:
-        return (
-            f"takes {format_duration(candidate.total_s)}, "
-            f"over the limit of {format_duration(limits.max_latency_s)}"
-        )
-    return None
-
-
-def _by_time(candidate: Candidate) -> float:
-    return candidate.total_s
-
-
-def _explain(candidate: Candidate, chosen: Candidate) -> Candidate:
-    if candidate.rejected is not None or candidate.sketch.name == chosen.sketch.name:
-        return candidate
-    slower = candidate.total_s - chosen.total_s
-    share = max(_SHARES, key=lambda share: share[1](candidate))
-    return replace(
-        candidate,
-        rejected=f"{format_duration(slower)} slower than {chosen.sketch.name}, "
-        f"mostly {share[0]} ({format_duration(share[1](candidate))})",
-    )
-
-
-_SHARES: tuple[tuple[str, Callable[[Candidate], float]], ...] = (
-    ("on the device", lambda c: c.device.mid.latency_s),
-    ("on the link", lambda c: c.link.mid.latency_s),
-    ("in the cloud", lambda c: c.cloud.mid.latency_s),
-)
+def _same_name(candidate: Candidate, judged: Candidate) -> Candidate:
+    """The candidate, or the one of its name that has been judged."""
+    return judged if candidate.sketch.name == judged.sketch.name else candidate
 
 
 def _check(variants: Mapping[str, Model], samples: Samples) -> None:
@@ -291,6 +284,13 @@ def _check(variants: Mapping[str, Model], samples: Samples) -> None:
             expected=f"a variant named {FULL!r}",
             found=", ".join(variants) or "none",
             remedy="pass the original network under that name",
+        )
+    odd = [name for name in variants if not _VARIANT_NAME.fullmatch(name)]
+    if odd:
+        raise BadInput(
+            expected="variants named by 1 to 40 letters, digits and _ -",
+            found=repr(odd[0][:60]),
+            remedy="give the variant another name",
         )
     if not samples.calibrate or not samples.select:
         raise BadInput(

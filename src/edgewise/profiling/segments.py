@@ -131,7 +131,7 @@ def measure_cuts(
 
     Args:
         model: the whole.
-        cuts: along one chain, from the input to the output.
+        cuts: along one chain, in any order.
         feeds: one set of inputs.
         anchors: how many cuts to time, at least 2; the others are placed between them by what
             lies before them (:func:`prefix_of`). ``None`` times every cut.
@@ -162,11 +162,7 @@ def measure_cuts(
 
 
 def _spread(efforts: Sequence[float], wanted: int) -> list[int]:
-    """Indices of about ``wanted`` cuts, evenly spread in effort, both ends among them.
-
-    Structure that rides along may be computed before one cut and not before a later one, so the
-    efforts of a chain need not grow.
-    """
+    """Indices of about ``wanted`` cuts, evenly spread in effort, both ends among them."""
     if len(efforts) <= wanted:
         return list(range(len(efforts)))
     places = np.linspace(min(efforts), max(efforts), max(2, wanted))

@@ -2,41 +2,51 @@
 
 from edgewise.reporting.json_form import (
     demo_json,
+    given_json,
     inspection_json,
-    operator_counts,
     plan_json,
     plans_json,
+    trial_json,
 )
-from edgewise.reporting.page import DemoPage, PageAnswer, PagePlan, write_page
-from edgewise.reporting.tables import (
+from edgewise.reporting.page import (
+    DemoPage,
+    PageAnswer,
     answers_summary,
-    answers_table,
+    demo_table,
+    write_demo,
+)
+from edgewise.reporting.page_file import write_report
+from edgewise.reporting.sheet import Column, Sheet
+from edgewise.reporting.tables import (
     candidates_table,
     cuts_table,
-    demo_table,
     given_table,
-    plain_table,
+    inspection_facts,
     plans_table,
     trials_table,
 )
+from edgewise.reporting.terminal import terminal_table
 
 __all__ = [
+    "Column",
     "DemoPage",
     "PageAnswer",
-    "PagePlan",
+    "Sheet",
     "answers_summary",
-    "answers_table",
     "candidates_table",
     "cuts_table",
     "demo_json",
     "demo_table",
+    "given_json",
     "given_table",
+    "inspection_facts",
     "inspection_json",
-    "operator_counts",
-    "plain_table",
     "plan_json",
     "plans_json",
     "plans_table",
+    "terminal_table",
+    "trial_json",
     "trials_table",
-    "write_page",
+    "write_demo",
+    "write_report",
 ]

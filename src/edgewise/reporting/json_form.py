@@ -7,18 +7,41 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.graphs import Cut, Model
-from edgewise.planning import Candidate, Plan
+from edgewise.planning import Candidate, GivenPlan, Plan
 from edgewise.profiling import Profile, prefix_of
 from edgewise.records import write_record
 from edgewise.reporting.page import PageAnswer
+from edgewise.reporting.tables import operator_counts
 from edgewise.tensors import TensorSpec
-from edgewise.trials import answer_seconds
+from edgewise.trials import Trial, answer_seconds
 
 
 def plans_json(plans: Sequence[Plan]) -> dict[str, Any]:
     """The first plan's keys, and all plans under ``plans``."""
     every = [plan_json(plan) for plan in plans]
     return {**every[0], "plans": every}
+
+
+def given_json(plans: Sequence[GivenPlan]) -> dict[str, Any]:
+    """The first plan's keys, and all plans under ``plans``."""
+    every = [write_record(plan) for plan in plans]
+    return {**every[0], "plans": every}
+
+
+def trial_json(trial: Trial) -> dict[str, Any]:
+    """One route on one link: predicted beside measured."""
+    return {
+        "route": trial.route,
+        "kind": trial.kind,
+        "link": trial.link,
+        "predicted_s": trial.predicted.mid.latency_s,
+        "measured_s": trial.measured.mid.latency_s,
+        "measured_low_s": trial.measured.low.latency_s,
+        "measured_high_s": trial.measured.high.latency_s,
+        "error": trial.error,
+        "up_bytes": trial.up_bytes,
+        "runs": trial.runs,
+    }
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -76,17 +99,10 @@ def inspection_json(model: Model, profile: Profile, cuts: Sequence[Cut]) -> dict
         "macs": profile.macs,
         "weight_bytes": model.weight_bytes,
         "peak_activation_bytes": profile.peak_activation_bytes,
-        "trim": None,
+        # This version removes nothing from a network.
+        "trim": {"removed": [], "undone": []},
         "cuts": [_cut_json(at, profile) for at in cuts],
     }
-
-
-def operator_counts(profile: Profile) -> dict[str, int]:
-    """How many nodes of each operator, most frequent first."""
-    counts: dict[str, int] = {}
-    for node in profile.nodes:
-        counts[node.op] = counts.get(node.op, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def tensor_json(spec: TensorSpec) -> dict[str, Any]:
@@ -114,14 +130,18 @@ def demo_json(plans: Sequence[Plan], answers: Sequence[PageAnswer], page: Path) 
 
 
 def _answer_json(shown: PageAnswer) -> dict[str, Any]:
+    trace = shown.answer.trace
     return {
-        "link": shown.link,
+        "link": shown.plan.target.link.name,
+        "raw_input_stays": shown.plan.limits.raw_input_stays,
+        "link_cut": shown.link_cut,
         "photo": shown.name,
         "label": shown.label,
         "as_full_network": shown.same,
+        "planned": shown.plan.chosen.sketch.name,
         "predicted_s": shown.predicted_s,
         "measured_s": answer_seconds(shown.answer),
         "inference_source": write_record(shown.answer.inference_source),
-        "up_bytes": shown.answer.trace.up_bytes,
-        "spans": write_record(shown.answer.trace.spans),
+        "up_bytes": trace.up_bytes,
+        "spans": write_record(trace.spans),
     }

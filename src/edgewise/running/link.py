@@ -247,7 +247,7 @@ def _read_reply(response: urllib3.BaseHTTPResponse, body: bytes, request: Reques
     if message.id not in ("", request.message.id):
         raise LinkFailed("an unsound reply: it answers another request")
     for name, array in message.tensors.items():
-        # From finite numbers, which is all we send, a network makes NaN only when it is broken.
+        # Our inputs are finite: something overflowed on the way or broke, and NaN decides nothing.
         if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
             raise LinkFailed(f"an unsound reply: NaN in {name!r}")
     return message

@@ -88,7 +88,7 @@ class Session:
         options: Options,
         *,
         offline: str = "",
-        clock: Clock = time.monotonic,
+        clock: Clock = time.perf_counter,
     ) -> None:
         self._bundle = bundle
         self._manifest = bundle.manifest
@@ -301,7 +301,7 @@ def connect(
     url: str | None,
     *,
     options: Options | None = None,
-    clock: Clock = time.monotonic,
+    clock: Clock = time.perf_counter,
 ) -> Session:
     """Open the device half of a bundle, and a link to its cloud half.
 

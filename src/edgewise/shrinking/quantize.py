@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -62,17 +65,18 @@ def _run_quantizer(raw: bytes, feeds: list[Feeds], folder: Path) -> bytes:
     source, prepared, result = (folder / f"{name}.onnx" for name in ("fp32", "prepared", "int8"))
     source.write_bytes(raw)
     try:
-        quant_pre_process(str(source), str(prepared))
-        quantization.quantize_static(
-            str(prepared),
-            str(result),
-            _Reader(feeds),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-            calibrate_method=quantization.CalibrationMethod.MinMax,
-        )
+        with _quiet():
+            quant_pre_process(str(source), str(prepared))
+            quantization.quantize_static(
+                str(prepared),
+                str(result),
+                _Reader(feeds),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                calibrate_method=quantization.CalibrationMethod.MinMax,
+            )
     except Exception as error:
         raise BadInput(
             expected="a network that onnxruntime's quantizer accepts",
@@ -80,6 +84,34 @@ def _run_quantizer(raw: bytes, feeds: list[Feeds], folder: Path) -> bytes:
             remedy="go on without an INT8 variant",
         ) from None
     return result.read_bytes()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantizer's advice off the terminal; what it cannot do, it raises.
+
+    It prints, it logs as "onnxruntime", and it logs as the root logger, which would install a
+    handler there for the rest of the process unless one is there already.
+    """
+    root, library = logging.getLogger(), logging.getLogger("onnxruntime")
+    nowhere = logging.NullHandler()
+    propagated = library.propagate
+    root.addFilter(_not_from_onnxruntime)
+    root.addHandler(nowhere)
+    library.addHandler(nowhere)
+    library.propagate = False
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        library.propagate = propagated
+        library.removeHandler(nowhere)
+        root.removeHandler(nowhere)
+        root.removeFilter(_not_from_onnxruntime)
+
+
+def _not_from_onnxruntime(record: logging.LogRecord) -> bool:
+    return "onnxruntime" not in Path(record.pathname).parts
 
 
 def _tidy(raw: bytes, model: Model) -> bytes:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from edgewise.engines import open_engine
+from edgewise.engines import Engine, open_engine
+from edgewise.errors import BadInput
 from edgewise.examples import Interval, agreement
 from edgewise.graphs import Model, to_bytes
-from edgewise.profiling import Timing, measure_whole
+from edgewise.profiling import Timing, time_interleaved
 from edgewise.shrinking.quantize import Quantize
 from edgewise.tensors import Array, Feeds
 from edgewise.units import format_duration
 
 Step = Quantize
+_REPEATS = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +83,24 @@ def judge(
         steps: how it was made.
         select: inputs to compare on.
         min_agreement: share of equal decisions that it must keep, 0 to 1.
+
+    Raises:
+        BadInput: without inputs, or when the networks' outputs are not decisions.
     """
-    same = agreement(_outputs(model, select), _outputs(parent, select))
-    times = measure_whole({"variant": model, "parent": parent}, select[0])
+    if not select:
+        raise BadInput(
+            expected="examples to judge a variant on", found="none", remedy="pass --data DIR"
+        )
+    raw, parent_raw = to_bytes(model), to_bytes(parent)
+    with open_engine(raw) as small, open_engine(parent_raw) as large:
+        same = agreement(_outputs(small, model, select), _outputs(large, parent, select))
+        times = time_interleaved(
+            {"variant": partial(small.run, select[0]), "parent": partial(large.run, select[0])},
+            repeats=_REPEATS,
+        )
     measured = Measured(
-        bytes=len(to_bytes(model)),
-        parent_bytes=len(to_bytes(parent)),
+        bytes=len(raw),
+        parent_bytes=len(parent_raw),
         time=times["variant"],
         parent_time=times["parent"],
     )
@@ -99,10 +114,9 @@ def judge(
     )
 
 
-def _outputs(model: Model, inputs: Sequence[Feeds]) -> Array:
+def _outputs(engine: Engine, model: Model, inputs: Sequence[Feeds]) -> Array:
     name = model.outputs[0].name
-    with open_engine(to_bytes(model)) as engine:
-        return np.concatenate([engine.run(feeds)[name] for feeds in inputs])
+    return np.concatenate([engine.run(feeds)[name] for feeds in inputs])
 
 
 def _refusal(same: Interval, measured: Measured, min_agreement: float) -> str | None:

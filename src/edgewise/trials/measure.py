@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from edgewise.bundle import Bundle, RouteKind, open_bundle
 from edgewise.cost import Cost, Evidence, Forecast
-from edgewise.errors import EdgewiseError
+from edgewise.errors import BadInput, EdgewiseError
 from edgewise.profiling import summarise
 from edgewise.progress import Progress
 from edgewise.running import Answer, Input, Options, Session, connect, predict_s
@@ -71,13 +71,20 @@ def measure_routes(
         progress: told how far it is.
 
     Raises:
+        BadInput: without links, inputs or repeats.
         EdgewiseError: when a route does not answer.
     """
+    if not links or not inputs or repeats < 1:
+        raise BadInput(
+            expected="at least one link, one input and one counted run",
+            found=f"{len(links)} links, {len(inputs)} inputs, {repeats} runs",
+            remedy="pass some of each",
+        )
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     trials: list[Trial] = []
-    with server_process(opened.path) as server:
+    with _server_url(opened) as url:
         for link in links:
-            with _session(opened, server.url, link, slowdown) as session:
+            with _session(opened, url, link, slowdown) as session:
                 trials += _try_link(session, opened, link, inputs, repeats, progress)
     return tuple(trials)
 
@@ -96,11 +103,24 @@ def linked(url: str, link: LinkSpec) -> Iterator[ShapedLink]:
 
 
 @contextlib.contextmanager
-def _session(bundle: Bundle, url: str, link: LinkSpec, slowdown: float) -> Iterator[Session]:
+def _server_url(bundle: Bundle) -> Iterator[str | None]:
+    """A server, when there is anything for it to do."""
+    if not any(route.server_part for route in bundle.manifest.routes):
+        yield None
+        return
+    with server_process(bundle.path) as server:
+        yield server.url
+
+
+@contextlib.contextmanager
+def _session(
+    bundle: Bundle, url: str | None, link: LinkSpec, slowdown: float
+) -> Iterator[Session]:
     # A trial wants the time of the route itself, however long, and no answer from elsewhere.
     options = Options(link=link, slowdown=slowdown, timeout_s=120.0)
-    with linked(url, link) as way, connect(bundle, way.url, options=options) as session:
-        yield session
+    with contextlib.ExitStack() as stack:
+        way = None if url is None else stack.enter_context(linked(url, link)).url
+        yield stack.enter_context(connect(bundle, way, options=options))
 
 
 def _try_link(
