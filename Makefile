@@ -35,8 +35,10 @@ format: $(DEV_STAMP) ## let ruff mend what it can
 	@$(BIN)/ruff format .
 
 bench: $(DEV_STAMP) ## every benchmark; tables go to docs/benchmarks
-	@for script in benchmarks/*.py; do echo "== $$script"; \
-		$(BIN)/python $$script --md docs/benchmarks/$$(basename $$script .py).md || exit 1; done
+	@missed=; for script in benchmarks/*.py; do echo "== $$script"; \
+		$(BIN)/python $$script --md docs/benchmarks/$$(basename $$script .py).md \
+		|| missed="$$missed $$script"; done; \
+		test -z "$$missed" || { echo "goals not met in:$$missed"; exit 1; }
 
 clean: ## remove the virtual environment and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
