@@ -17,7 +17,6 @@ LABELS = ("cat", "dog", "<script>alert(1)</script>", "cow", "hen")
 def write_small_model(path: Path, *, opset: int = 17, side: int = tiny.SIDE) -> Path:
     """A convolution, an activation, a mean over each channel, and a matrix."""
     weights = tiny.weights()
-    image = tiny.TensorSpec(name="image", dtype="float32", shape=(1, 3, side, side))
     nodes = [
         helper.make_node("Conv", ["image", "conv", "bias"], ["mixed"]),
         helper.make_node("Relu", ["mixed"], ["feature"]),
@@ -26,8 +25,9 @@ def write_small_model(path: Path, *, opset: int = 17, side: int = tiny.SIDE) -> 
         helper.make_node("MatMul", ["means", "gemm"], ["logits"]),
     ]
     constants = {"conv": weights.conv, "bias": weights.bias, "gemm": weights.gemm}
-    model = onnx.load_from_string(tiny.network(nodes, [image], [tiny.LOGITS], constants))
+    model = onnx.load_from_string(tiny.network(nodes, [tiny.IMAGE], [tiny.LOGITS], constants))
     model.opset_import[0].version = opset
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = side
     helper.set_model_props(
         model,
         {

@@ -153,7 +153,7 @@ def _read_array(path: Path) -> Array:
         array: Any = np.load(path, allow_pickle=False, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
         text = getattr(error, "strerror", None) or str(error)
-        raise _no_array(path, (text.splitlines() or ["nothing"])[0][:200]) from None
+        raise _no_array(path, (text.splitlines() or ["nothing"])[0][:200].rstrip(".")) from None
     if not isinstance(array, np.ndarray):
         array.close()
         raise _no_array(path, "an archive of arrays under the wrong name; call it .npz")

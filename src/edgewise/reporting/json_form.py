@@ -56,6 +56,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "variants": dict(plan.variants),
         "chosen": candidate_json(plan.chosen),
         "routes": [candidate_json(plan.chosen)],
+        "fallback": candidate_json(plan.fallback),
         "candidates": [candidate_json(candidate) for candidate in plan.candidates],
         "bill": None,
     }

@@ -59,7 +59,7 @@ def cuts_table(cuts: Sequence[Cut], profile: Profile) -> Sheet:
     return Sheet.of(f"{len(cuts)} legal cuts", columns, rows)
 
 
-def candidates_table(plan: Plan, *, limit: int = 12) -> Sheet:
+def candidates_table(plan: Plan, *, limit: int = 8) -> Sheet:
     """The fastest candidates of one plan, each with the reason why it was not chosen."""
     columns = ["route", "after", "#device", "#link", "#cloud", "#total", "#sent", "why not"]
     shown = [c for i, c in enumerate(plan.candidates) if i < limit or _matters(c, plan)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -90,8 +89,8 @@ def _run_quantizer(raw: bytes, feeds: list[Feeds], folder: Path) -> bytes:
 def _quiet() -> Iterator[None]:
     """Keep the quantizer's advice off the terminal; what it cannot do, it raises.
 
-    It prints, it logs as "onnxruntime", and it logs as the root logger, which would install a
-    handler there for the rest of the process unless one is there already.
+    It logs as "onnxruntime", and as the root logger, which would install a handler there for the
+    rest of the process unless one is there already.
     """
     root, library = logging.getLogger(), logging.getLogger("onnxruntime")
     nowhere = logging.NullHandler()
@@ -101,8 +100,7 @@ def _quiet() -> Iterator[None]:
     library.addHandler(nowhere)
     library.propagate = False
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
+        yield
     finally:
         library.propagate = propagated
         library.removeHandler(nowhere)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -127,7 +128,7 @@ def dense_net(*scales: float) -> Model:
     names = ["x", *(f"h{i}" for i in range(1, len(scales))), "y"]
     nodes = [
         helper.make_node("MatMul", [a, f"w{i}"], [b])
-        for i, (a, b) in enumerate(zip(names, names[1:], strict=False))
+        for i, (a, b) in enumerate(itertools.pairwise(names))
     ]
     rng = np.random.default_rng(3)
     raw = onnx_file(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from edgewise.bundle import PayloadCodec, RouteKind
-from edgewise.graphs import Payload, QuantRange, cut, find_cuts
+from edgewise.graphs import Model, Payload, QuantRange, cut, find_cuts, load
 from edgewise.planning import FULL, build_bundle
 from edgewise.planning.candidates import Sketch, sketch_all
 from edgewise.planning.measuring import Measurements
@@ -20,9 +22,15 @@ from edgewise.planning.traffic import reply_bytes, request_bytes, sent_tensors, 
 from edgewise.preparation import PixelCodec, encode_pixels
 from edgewise.running import Options, connect
 from edgewise.serving import server_process
+from edgewise.tensors import TensorSpec
+from edgewise.wire import Message, encode_request
+from strategies import onnx_file
 from unit.planning import small_networks as small
 from unit.planning.measured_by_hand import by_hand
 
+LITE0 = (
+    Path(__file__).resolve().parents[3].parent / "shared" / "models" / "efficientnet-lite0.onnx"
+)
 TARGET = Target(device=small.device(), link=small.link(), cloud=small.cloud())
 # The server's own times, the port and the request's number have more or fewer digits.
 DIGITS_BYTES = 24
@@ -136,19 +144,25 @@ def test_tensors_have_the_names_and_types_that_cutting_gives(codec: PayloadCodec
         for position, at in enumerate(find_cuts(model)):
             ranges = {spec.name: QuantRange(low=0.0, high=1.0) for spec in at.content}
             halves = cut(model, at, payload=Payload(codec.value), ranges=ranges)
-            sketch = Sketch(
-                name="s", kind=RouteKind.SPLIT, cut=at, position=position, codec=codec
-            )
+            sketch = Sketch(name="s", kind=RouteKind.SPLIT, cut=at, position=position, codec=codec)
             assert sent_tensors(sketch, model) == halves.boundary
+
+
+def test_tensors_of_a_real_network() -> None:
+    if not LITE0.exists():
+        pytest.skip(f"{LITE0.name} is not in ../shared/models")
+    model = load(LITE0)
+    cuts = find_cuts(model)
+    for position in (0, len(cuts) // 2, len(cuts) - 1):
+        at = cuts[position]
+        ranges = {spec.name: QuantRange(low=0.0, high=1.0) for spec in at.content}
+        halves = cut(model, at, payload=Payload.INT8, ranges=ranges)
+        sketch = Sketch(name="s", kind=RouteKind.SPLIT, cut=at, codec=PayloadCodec.INT8)
+        assert sent_tensors(sketch, model) == halves.boundary
 
 
 def test_an_output_that_rides_along_is_carried() -> None:
     # The first of two outputs is also what the second is computed from.
-    from onnx import TensorProto, helper
-
-    from edgewise.graphs import load
-    from strategies import onnx_file
-
     model = load(
         onnx_file(
             [
@@ -167,11 +181,31 @@ def test_an_output_that_rides_along_is_carried() -> None:
 
 def test_large_tensors_are_never_made_to_be_counted() -> None:
     # 40 GB of output: counting must not allocate it.
-    from edgewise.tensors import TensorSpec
-
     spec = TensorSpec(name="huge", dtype="float32", shape=("N", 10**5, 10**5))
     model = small.conv_net()
     assert request_bytes([spec], route="r", model=model) > 4 * 10**10
+
+
+@pytest.mark.parametrize("model", [small.conv_net(), small.masked_net()])
+def test_bodies_are_counted_to_the_byte(model: Model) -> None:
+    def real(specs: Sequence[TensorSpec], route: str) -> int:
+        zeros = {spec.name: np.zeros(spec.concrete(), spec.dtype) for spec in specs}
+        parameters = {"route": route, "bundle": "0" * 64}
+        frame = encode_request(Message(tensors=zeros, id="100", parameters=parameters))
+        return len(frame.body) + len(str(len(frame.body))) + len(str(frame.header_bytes))
+
+    heads = {
+        request_bytes(specs, route=route, model=model) - real(specs, route)
+        for route in ("r", "split10-int8")
+        for specs in (
+            model.inputs,
+            model.inputs[:1],
+            (TensorSpec(name="bytes", dtype="uint8", shape=(12345,)),),
+            (TensorSpec(name="scalar", dtype="float16", shape=()),),
+            (TensorSpec(name="wide", dtype="float64", shape=("N", 1000, 17)),),
+        )
+    }
+    assert len(heads) == 1, "what is left is the same HTTP head"
 
 
 def test_every_digit_counts() -> None:
@@ -192,7 +226,7 @@ def test_every_digit_counts() -> None:
         ("efficientnet-lite0", "efficientnet-lite0"),
         ("a b/c", "a-b-c"),
         ("größe", "gr--e"),
-        ("../up", "-up"),
+        ("../up", "up"),
         ("...", "model"),
         ("x" * 200, "x" * 64),
     ],

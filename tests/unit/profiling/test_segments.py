@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -8,12 +11,10 @@ from edgewise.engines import open_engine
 from edgewise.graphs import Cut, Payload, cut, find_cuts, load, to_bytes
 from edgewise.profiling import (
     NotFinite,
-    count,
     measure_cuts,
     measure_halves,
     measure_together,
     measure_whole,
-    prefix_of,
     run_halves,
 )
 from edgewise.tensors import TensorSpec
@@ -21,6 +22,9 @@ from strategies import chain_file, onnx_file
 from unit.planning import small_networks as small
 
 pytestmark = pytest.mark.engine
+LITE0 = (
+    Path(__file__).resolve().parents[3].parent / "shared" / "models" / "efficientnet-lite0.onnx"
+)
 
 
 def _feeds(model, seed: int = 0):
@@ -31,7 +35,7 @@ def _deep_net(layers: int = 8, width: int = 384):
     names = ["x", *(f"h{i}" for i in range(1, layers)), "y"]
     nodes = [
         helper.make_node("MatMul", [a, f"w{i}"], [b])
-        for i, (a, b) in enumerate(zip(names, names[1:], strict=False))
+        for i, (a, b) in enumerate(itertools.pairwise(names))
     ]
     weight = np.random.default_rng(0).normal(0, 0.05, (width, width)).astype(np.float32)
     return load(
@@ -133,7 +137,10 @@ def test_halves_equal_the_whole() -> None:
         wanted = whole.run(feeds)["y"]
     for at in find_cuts(model):
         halves = cut(model, at)
-        with open_engine(to_bytes(halves.head)) as head, open_engine(to_bytes(halves.tail)) as tail:
+        with (
+            open_engine(to_bytes(halves.head)) as head,
+            open_engine(to_bytes(halves.tail)) as tail,
+        ):
             np.testing.assert_allclose(run_halves(head, tail, feeds)["y"], wanted, rtol=1e-5)
 
 
@@ -164,3 +171,20 @@ def test_a_cut_of_no_network_is_refused() -> None:
     at = Cut(tensors=(TensorSpec(name="nowhere", dtype="float32", shape=(1, 2)),))
     with pytest.raises(Exception, match="the name 'nowhere'"):
         measure_cuts(model, [at], _feeds(model))
+
+
+def test_a_real_network_between_three_anchors() -> None:
+    if not LITE0.exists():
+        pytest.skip(f"{LITE0.name} is not in ../shared/models")
+    model = load(LITE0)
+    cuts = find_cuts(model)
+    feeds = _feeds(model)
+    placed = measure_cuts(model, cuts, feeds, anchors=3, repeats=5)
+    heads = [segments.head.median_s for segments in placed]
+    assert heads[0] < heads[len(heads) // 2] < heads[-1]
+    middle = len(cuts) // 4
+    exact = measure_halves(cut(model, cuts[middle]), feeds, repeats=5)
+    assert not placed[middle].head.runs
+    # Generous: other work may run on this machine.
+    assert 1 / 4 < placed[middle].head.median_s / exact.head.median_s < 4
+    assert 1 / 4 < placed[middle].tail.median_s / exact.tail.median_s < 4

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -21,7 +23,7 @@ def _net(layers: int, *, sign: float = 1.0) -> Model:
     names = ["x", *(f"h{i}" for i in range(layers)), "y"]
     nodes = [
         helper.make_node("MatMul", [a, "w" if b != "y" else "last"], [b])
-        for a, b in zip(names, names[1:], strict=False)
+        for a, b in itertools.pairwise(names)
     ]
     eye = np.eye(WIDTH, dtype=np.float32)
     return load(
@@ -114,7 +116,7 @@ def test_networks_are_run_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     judge(_net(2), _net(0), [STEP], _inputs(1))
     timed = order[2:]  # the first run of each gives its outputs
     assert len(timed) >= 20
-    assert all(a != b for a, b in zip(timed, timed[1:], strict=False))
+    assert all(a != b for a, b in itertools.pairwise(timed))
     assert len(set(timed)) == 2
 
 

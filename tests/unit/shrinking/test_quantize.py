@@ -3,15 +3,18 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections import UserDict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from edgewise.engines import open_engine
 from edgewise.errors import BadInput
-from edgewise.graphs import LABELS_KEY, PREPARATION_KEY, to_bytes
+from edgewise.graphs import LABELS_KEY, PREPARATION_KEY, Model, load, to_bytes
 from edgewise.shrinking import Quantize, quantize
+from strategies import onnx_file
 from unit.planning import small_networks as small
 
 pytestmark = pytest.mark.engine
@@ -93,13 +96,57 @@ def test_logging_is_as_before(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.records == []
 
 
-def test_other_messages_are_still_heard(caplog: pytest.LogCaptureFixture) -> None:
-    def feeds():
-        logging.getLogger("somebody").warning("else")
-        yield from _feeds()
+def _convolution(kind: int, dtype: str) -> Model:
+    """Its bias is an input, which the quantizer warns of."""
+    return load(
+        onnx_file(
+            [helper.make_node("Conv", ["x", "w", "b"], ["y"])],
+            inputs=[("x", kind, (1, 3, 8, 8)), ("b", kind, (4,))],
+            outputs=[("y", kind, (1, 4, 6, 6))],
+            weights={"w": np.ones((4, 3, 3, 3), dtype)},
+        )
+    )
 
-    quantize(small.conv_net(), feeds())
-    assert caplog.messages == ["else"]
+
+def _ones(model: Model):
+    return {spec.name: np.ones(spec.concrete(), spec.dtype) for spec in model.inputs}
+
+
+def test_advice_is_not_shown(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = _convolution(TensorProto.FLOAT, "float32")
+    int8, _ = quantize(model, [_ones(model)])
+    assert "QuantizeLinear" in {node.op_type for node in int8.ir.graph}
+    assert caplog.messages == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_no_handler_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, root = _convolution(TensorProto.FLOAT, "float32"), logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])  # as in a process that has set nothing up
+    quantize(model, [_ones(model)])
+    assert root.handlers == []
+
+
+def test_what_no_kernel_computes_is_one_line_and_no_traceback(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = _convolution(TensorProto.DOUBLE, "float64")
+    with pytest.raises(BadInput, match="Could not find an implementation for Conv"):
+        quantize(model, [_ones(model)])
+    assert caplog.messages == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_other_messages_are_still_heard(caplog: pytest.LogCaptureFixture) -> None:
+    class Talking(UserDict):  # a mapping that is read while the quantizer runs
+        def __getitem__(self, key: str) -> np.ndarray:
+            logging.getLogger("somebody").warning("else")
+            return super().__getitem__(key)
+
+    quantize(small.conv_net(), [Talking(_feeds(1)[0])])
+    assert set(caplog.messages) == {"else"}
 
 
 def test_without_examples_it_is_refused() -> None:
