@@ -52,11 +52,13 @@ def measure(args: argparse.Namespace) -> Findings:
     device, cloud = load_device(DEVICE), load_cloud("this-machine")
     links = [load_link(name) for name in REPEATS]
     limits = (Limits(), Limits(raw_input_stays=True))
-    plans = [
-        study.plan(Target(device=device, link=link, cloud=cloud), limit)
-        for link in links
-        for limit in limits
-    ]
+    plans = study.plans(
+        [
+            (Target(device=device, link=link, cloud=cloud), limit)
+            for link in links
+            for limit in limits
+        ]
+    )
     trials = list(run_all(plans, links, variants, samples, quick=args.quick))
     return find(plans, trials, args)
 

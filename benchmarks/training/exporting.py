@@ -66,10 +66,27 @@ def export(network: nn.Module, path: Path) -> None:
     check(network, path)
 
 
+def share_equal_weights(graph: onnx.GraphProto) -> None:
+    """Let nodes read a weight itself where the exporter put an Identity for an equal one.
+
+    Two normalisations that meet in an addition get the same gradient, so their biases are equal.
+    """
+    weights = {weight.name for weight in graph.initializer}
+    copies = [
+        node for node in graph.node if node.op_type == "Identity" and node.input[0] in weights
+    ]
+    source = {copy.output[0]: copy.input[0] for copy in copies}
+    for copy in copies:
+        graph.node.remove(copy)
+    for node in graph.node:
+        node.input[:] = [source.get(name, name) for name in node.input]
+
+
 def describe(path: Path) -> None:
-    """Name the graph, drop the exporter's notes on source files, set the metadata."""
+    """Name and tidy the graph, drop the exporter's notes on source files, set the metadata."""
     model = onnx.load(path)
     model.graph.name = path.stem
+    share_equal_weights(model.graph)
     for node in model.graph.node:
         node.ClearField("doc_string")
     onnx.helper.set_model_props(model, metadata())

@@ -125,13 +125,15 @@ def _plan(
     preparation = preparation_of(variants["full"])
     with progress_bar() as progress:
         study = begin_study(variants, samples, preparation=preparation, progress=progress)
-        plans = tuple(
-            study.plan(
-                Target(device=device, link=load_link(link), cloud=cloud),
-                Limits(raw_input_stays=stays),
-            )
-            for stays in (False, True)
-            for link in _LINKS
+        plans = study.plans(
+            [
+                (
+                    Target(device=device, link=load_link(link), cloud=cloud),
+                    Limits(raw_input_stays=stays),
+                )
+                for stays in (False, True)
+                for link in _LINKS
+            ]
         )
     bundle = build_bundle(folder, routes_of(plans), variants, samples)
     return _Show(bundle=bundle, plans=plans, photos=photos)

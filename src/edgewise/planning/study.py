@@ -24,7 +24,7 @@ from edgewise.planning.judging import Judge
 from edgewise.planning.measuring import Cutter, Measurements, measure
 from edgewise.planning.prediction import Target, predict, refine
 from edgewise.preparation import ImagePreparation
-from edgewise.profiling import NotFinite, Progress, Segments, measure_halves
+from edgewise.profiling import NotFinite, Progress, Segments, measure_contenders, measure_halves
 
 _VARIANT_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")  # part of file names in the bundle
 
@@ -82,7 +82,7 @@ def plan(
     )
     if not targets:
         raise BadInput(expected="at least one link", found="none", remedy="pass --link")
-    return tuple(study.plan(target) for target in targets)
+    return study.plans([(target, study.limits) for target in targets])
 
 
 def begin_study(
@@ -159,7 +159,33 @@ class Study:
             variants, cutter=self._cutter, select=samples.select, preparation=preparation
         )
         self._segments: dict[str, Segments] = {}
+        self._leading: frozenset[str] = frozenset()
         self._quality: dict[str, Quality] = {}
+
+    @property
+    def limits(self) -> Limits:
+        """What a route must keep unless a plan says otherwise."""
+        return self._settings.limits
+
+    def plans(self, wanted: Sequence[tuple[Target, Limits]]) -> tuple[Plan, ...]:
+        """Plans for several targets and limits, comparable with each other.
+
+        The whole networks and the leading candidates of all of them are timed in one go, in
+        turn: on a machine that drifts, times taken one after the other favour the lucky.
+
+        Args:
+            wanted: what to plan for.
+
+        Raises:
+            BadInput: when no candidate keeps the limits of one of them.
+        """
+        leaders = {
+            sketch.name: sketch
+            for target, limits in wanted
+            for sketch in self._leaders(target, limits)
+        }
+        self._time_together(list(leaders.values()))
+        return tuple(self.plan(target, limits) for target, limits in wanted)
 
     def plan(self, target: Target, limits: Limits | None = None) -> Plan:
         """What runs where for one target.
@@ -171,12 +197,13 @@ class Study:
         Raises:
             BadInput: when no candidate keeps the limits.
         """
-        limits = limits or self._settings.limits
+        limits = limits or self.limits
         full = self._variants[FULL]
-        predicted = [
-            predict(sketch, self._measured, target, model=full) for sketch in self._sketches
-        ]
         trial = _Trial(self, target, limits)
+        predicted = [
+            trial.refine(candidate) if candidate.sketch.name in self._leading else candidate
+            for candidate in self._predict(target)
+        ]
         chosen, candidates = choose(predicted, trial, refined=self._settings.refined)
         fallback = self._fallback(candidates, limits)
         return Plan(
@@ -189,6 +216,33 @@ class Study:
             fallback=fallback,
             candidates=tuple(_same_name(c, fallback) for c in candidates),
         )
+
+    def _predict(self, target: Target) -> list[Candidate]:
+        full = self._variants[FULL]
+        return [predict(sketch, self._measured, target, model=full) for sketch in self._sketches]
+
+    def _leaders(self, target: Target, limits: Limits) -> list[Sketch]:
+        splits = [
+            candidate
+            for candidate in self._predict(target)
+            if candidate.sketch.kind is RouteKind.SPLIT and forbidden(candidate, limits) is None
+        ]
+        return [c.sketch for c in sorted(splits, key=by_time)[: self._settings.refined]]
+
+    def _time_together(self, sketches: Sequence[Sketch]) -> None:
+        try:
+            halves = {
+                sketch.name: self._cutter.cut(sketch.variant, sketch.cut, sketch.codec)
+                for sketch in sketches
+                if sketch.cut is not None
+            }
+            feeds = self._samples.select[0].feeds
+            whole, segments = measure_contenders(self._variants, halves, feeds, repeats=9)
+        except NotFinite:
+            return  # each will be timed by itself, and the one that overflows rejected
+        self._measured = replace(self._measured, whole=whole)
+        self._segments.update(segments)
+        self._leading = frozenset(segments)
 
     def refine(self, candidate: Candidate, target: Target) -> Candidate:
         """The same candidate with the times of its very own halves.

@@ -6,6 +6,7 @@ from edgewise.profiling.profile import EdgeProfile, NodeProfile, Profile
 from edgewise.profiling.segments import (
     NotFinite,
     Segments,
+    measure_contenders,
     measure_cuts,
     measure_halves,
     measure_together,
@@ -26,6 +27,7 @@ __all__ = [
     "Segments",
     "Timing",
     "count",
+    "measure_contenders",
     "measure_cuts",
     "measure_halves",
     "measure_together",

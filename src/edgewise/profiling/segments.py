@@ -46,15 +46,7 @@ def measure_whole(
         repeats: counted runs of each.
         threads: threads of one run.
     """
-    engines = {name: open_engine(to_bytes(m), threads=threads) for name, m in models.items()}
-    works: dict[str, Callable[[], object]] = {
-        name: partial(engine.run, feeds) for name, engine in engines.items()
-    }
-    try:
-        return time_interleaved(works, repeats=repeats)
-    finally:
-        for engine in engines.values():
-            engine.close()
+    return measure_contenders(models, {}, feeds, repeats=repeats, threads=threads)[0]
 
 
 def measure_halves(
@@ -82,17 +74,46 @@ def measure_together(
     Raises:
         NotFinite: when a tail cannot take what its head gives.
     """
-    works: dict[tuple[str, bool], Callable[[], object]] = {}
+    return measure_contenders({}, halves, feeds, repeats=repeats, threads=threads)[1]
+
+
+def measure_contenders(
+    wholes: Mapping[str, Model],
+    halves: Mapping[str, Halves],
+    feeds: Feeds,
+    *,
+    repeats: int = 15,
+    threads: int = 1,
+) -> tuple[dict[str, Timing], dict[str, Segments]]:
+    """Time whole networks and the halves of others in turn, so that they can be compared.
+
+    Args:
+        wholes: networks by name.
+        halves: cut networks by name; all take the same inputs.
+        feeds: one set of inputs.
+        repeats: counted runs of each.
+        threads: threads of one run.
+
+    Raises:
+        NotFinite: when a tail cannot take what its head gives.
+    """
+    works: dict[tuple[str, str], Callable[[], object]] = {}
     with contextlib.ExitStack() as stack:
+
+        def opened(model: Model) -> Engine:
+            return stack.enter_context(open_engine(to_bytes(model), threads=threads))
+
+        for name, model in wholes.items():
+            works["whole", name] = partial(opened(model).run, feeds)
         for name, pair in halves.items():
-            head, tail = (
-                stack.enter_context(open_engine(to_bytes(half), threads=threads))
-                for half in (pair.head, pair.tail)
-            )
-            works[name, True] = partial(head.run, feeds)
-            works[name, False] = partial(tail.run, crossing(head.run(feeds), tail.inputs))
+            head, tail = opened(pair.head), opened(pair.tail)
+            works["head", name] = partial(head.run, feeds)
+            works["tail", name] = partial(tail.run, crossing(head.run(feeds), tail.inputs))
         times = time_interleaved(works, repeats=repeats)
-    return {name: Segments(head=times[name, True], tail=times[name, False]) for name in halves}
+    return (
+        {name: times["whole", name] for name in wholes},
+        {name: Segments(head=times["head", name], tail=times["tail", name]) for name in halves},
+    )
 
 
 def run_halves(head: Engine, tail: Engine, feeds: Feeds) -> dict[str, Array]:

@@ -43,6 +43,11 @@ class Timing:
 NOTHING = Timing(median_s=0.0, low_s=0.0, high_s=0.0, runs=0)
 
 
+# Requests come now and then, and find caches cold: on an AMD EPYC (Zen 4) EfficientNet-Lite0 took
+# 11 ms in a tight loop and 18 ms after pauses of 10 ms and more (2026-11, other work running).
+PAUSE_S = 0.01
+
+
 def summarise(samples_s: Sequence[float]) -> Timing:
     """Median, 10th and 90th percentile of measured seconds.
 
@@ -58,6 +63,7 @@ def time_interleaved(
     *,
     repeats: int,
     warmup: int = 2,
+    pause_s: float = PAUSE_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[Key, Timing]:
     """Time several pieces of work in turn (A B C A B C …), so that drift hits all alike.
@@ -66,11 +72,13 @@ def time_interleaved(
         works: what to run, by name.
         repeats: counted runs of each.
         warmup: runs of each that are not counted.
+        pause_s: wait before each run, as requests do; 0 times a tight loop.
         clock: seconds that only go forward.
     """
     samples: dict[Key, list[float]] = {name: [] for name in works}
     for turn in range(warmup + repeats):
         for name, work in works.items():
+            time.sleep(pause_s)
             start_s = clock()
             work()
             if turn >= warmup:

@@ -166,7 +166,7 @@ def test_inputs_that_ride_along_stay_at_home_too() -> None:
 
 def test_a_payload_that_overflows_fp16_is_rejected_with_the_reason() -> None:
     model = small.dense_net(1e6, 1e-6, 1.0)
-    study = begin_study({FULL: model}, small.arrays(model))
+    study = begin_study({FULL: model}, small.arrays(model), settings=Settings(refined=100))
     found = study.plan(FAST_LINK, Limits(raw_input_stays=True))
     reasons = {one.sketch.name: one.rejected for one in found.candidates}
     assert reasons["split0-fp16"] == "cannot be sent: h1:float16 holds values that float16 cannot"

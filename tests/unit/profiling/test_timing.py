@@ -29,7 +29,7 @@ class _Clock:
 def test_works_take_turns_and_warm_up_is_dropped() -> None:
     clock = _Clock()
     works = {"a": clock.work("a", 90.0, 1.0, 2.0, 3.0), "b": clock.work("b", 80.0, 5.0, 5.0, 5.0)}
-    times = time_interleaved(works, repeats=3, warmup=1, clock=clock)
+    times = time_interleaved(works, repeats=3, warmup=1, pause_s=0, clock=clock)
     assert clock.log == ["a", "b"] * 4
     assert times["a"].median_s == 2.0
     assert times["b"] == Timing(median_s=5.0, low_s=5.0, high_s=5.0, runs=3)
