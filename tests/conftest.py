@@ -18,3 +18,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def regen(request: pytest.FixtureRequest) -> bool:
     """Whether golden files are written rather than compared."""
     return bool(request.config.getoption("--regen"))
+
+
+@pytest.fixture(autouse=True)
+def _tight_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test asserts a time, so none waits between timed runs as a plan does."""
+    monkeypatch.setattr("edgewise.profiling.timing.PAUSE_S", 0.0)

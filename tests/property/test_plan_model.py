@@ -103,7 +103,7 @@ def targets(draw: st.DrawFn) -> Target:
 
 
 def _predict_all(found, target: Target):
-    sketches = sketch_all({FULL: MODEL}, found.cuts, pixels=True, quality_level=90)
+    sketches = sketch_all({FULL: MODEL}, found.cuts, pixels=True, quality_levels=(90,))
     return [predict(sketch, found, target, model=MODEL) for sketch in sketches]
 
 
@@ -139,7 +139,7 @@ def test_a_faster_link_or_device_never_worsens_the_chosen_latency(
 def test_what_is_predicted_to_be_sent_is_what_the_halves_exchange(raw: bytes) -> None:
     model = load(raw)
     cuts = find_cuts(model)
-    sketches = sketch_all({FULL: model}, {FULL: cuts}, pixels=False, quality_level=90)
+    sketches = sketch_all({FULL: model}, {FULL: cuts}, pixels=False, quality_levels=(90,))
     for sketch in sketches:
         if sketch.cut is None:
             continue

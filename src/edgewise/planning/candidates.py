@@ -16,6 +16,7 @@ from edgewise.tensors import Feeds, TensorSpec
 
 FULL = "full"
 PIXEL_CODECS = (PayloadCodec.PNG, PayloadCodec.JPEG, PayloadCodec.WEBP)
+PixelKey = tuple[PayloadCodec, int | None]
 TENSOR_CODECS = (PayloadCodec.FP32, PayloadCodec.FP16, PayloadCodec.INT8)
 
 
@@ -66,14 +67,14 @@ class Settings:
     """How to plan.
 
     Args:
-        quality_level: of JPEG and WebP.
+        quality_levels: of JPEG and WebP that are considered, 1 to 100.
         limits: what a route must keep.
         refined: how many of the best candidates of each link are timed with their own halves.
         anchors: how many cuts of each network are timed, the others placed between them;
             ``None`` times them all.
     """
 
-    quality_level: int = 90
+    quality_levels: tuple[int, ...] = (90, 95)
     limits: Limits = Limits()
     refined: int = 6
     anchors: int | None = 12
@@ -139,7 +140,7 @@ def sketch_all(
     cuts: Mapping[str, Sequence[Cut]],
     *,
     pixels: bool,
-    quality_level: int,
+    quality_levels: Sequence[int],
 ) -> tuple[Sketch, ...]:
     """Every way to answer that this planner knows.
 
@@ -147,13 +148,13 @@ def sketch_all(
         variants: networks by name; ``full`` is the original.
         cuts: legal cuts of each.
         pixels: whether inputs are pictures, which PNG, JPEG and WebP can carry.
-        quality_level: of JPEG and WebP.
+        quality_levels: of JPEG and WebP.
     """
     local = [
         Sketch(name=_join("local", name), kind=RouteKind.LOCAL, variant=name) for name in variants
     ]
-    codecs = (PayloadCodec.FP32, *(PIXEL_CODECS if pixels else ()))
-    cloud = [_sketch_cloud(codec, quality_level) for codec in codecs]
+    keys = [(PayloadCodec.FP32, None), *(pixel_keys(quality_levels) if pixels else ())]
+    cloud = [_sketch_cloud(codec, level) for codec, level in keys]
     split = [
         sketch
         for variant, legal in cuts.items()
@@ -163,14 +164,26 @@ def sketch_all(
     return (*local, *cloud, *split)
 
 
-def _sketch_cloud(codec: PayloadCodec, quality_level: int) -> Sketch:
-    lossy = codec in (PayloadCodec.JPEG, PayloadCodec.WEBP)
-    suffix = f"{codec}{quality_level}" if lossy else codec.value
+def pixel_keys(quality_levels: Sequence[int]) -> list[PixelKey]:
+    """Every pixel codec, the lossy ones at each quality.
+
+    >>> [f"{codec}{level or ''}" for codec, level in pixel_keys((90, 95))]
+    ['png', 'jpeg90', 'jpeg95', 'webp90', 'webp95']
+    """
+    lossy = (PayloadCodec.JPEG, PayloadCodec.WEBP)
+    return [
+        (codec, level)
+        for codec in PIXEL_CODECS
+        for level in (quality_levels if codec in lossy else (None,))
+    ]
+
+
+def _sketch_cloud(codec: PayloadCodec, quality_level: int | None) -> Sketch:
     return Sketch(
-        name=f"cloud-{suffix}",
+        name=f"cloud-{codec}{quality_level or ''}",
         kind=RouteKind.CLOUD,
         codec=codec,
-        quality_level=quality_level if lossy else None,
+        quality_level=quality_level,
         sends_input=True,
     )
 

@@ -13,12 +13,13 @@ from edgewise.engines import open_engine
 from edgewise.graphs import Cut, Halves, Model, Payload, QuantRange, cut, to_bytes
 from edgewise.planning.candidates import (
     FULL,
-    PIXEL_CODECS,
+    PixelKey,
     Sample,
     Samples,
     Settings,
     count_elements,
     narrows,
+    pixel_keys,
 )
 from edgewise.preparation import (
     ImagePreparation,
@@ -97,7 +98,7 @@ class Measurements:
     segments: Mapping[str, tuple[Segments, ...]]
     encode_nodes: Mapping[PayloadCodec, NodeCost]
     decode_nodes: Mapping[PayloadCodec, NodeCost]
-    pixels: Mapping[PayloadCodec, PixelCost] = field(default_factory=dict)
+    pixels: Mapping[PixelKey, PixelCost] = field(default_factory=dict)
     normalise: Timing = NOTHING
 
 
@@ -131,7 +132,7 @@ def measure(
         decode_nodes=decode_nodes,
         pixels={}
         if pictures is None
-        else _measure_pixels(pixels, pictures, settings.quality_level),
+        else _measure_pixels(pixels, pictures, settings.quality_levels),
         normalise=NOTHING if pictures is None else _measure_normalise(pixels, pictures),
     )
 
@@ -247,11 +248,11 @@ def fit_line(elements: Sequence[int], extra_s: Sequence[float]) -> NodeCost:
 
 
 def _measure_pixels(
-    pixels: Sequence[Pixels], preparation: ImagePreparation, quality_level: int
-) -> dict[PayloadCodec, PixelCost]:
+    pixels: Sequence[Pixels], preparation: ImagePreparation, quality_levels: Sequence[int]
+) -> dict[PixelKey, PixelCost]:
     return {
-        codec: _measure_codec(pixels, preparation, PixelCodec(codec.value), quality_level)
-        for codec in PIXEL_CODECS
+        (codec, level): _measure_codec(pixels, preparation, PixelCodec(codec.value), level or 90)
+        for codec, level in pixel_keys(quality_levels)
     }
 
 

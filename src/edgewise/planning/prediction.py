@@ -123,7 +123,7 @@ def _local_work(sketch: Sketch, measured: Measurements) -> Work:
 
 def _cloud_work(sketch: Sketch, measured: Measurements) -> Work:
     whole = measured.whole[sketch.variant]
-    codec = measured.pixels.get(sketch.codec)
+    codec = measured.pixels.get((sketch.codec, sketch.quality_level))
     if codec is None:
         return Work(device=measured.normalise, cloud=whole)
     return Work(device=codec.encode, cloud=add_times(codec.decode, whole))
@@ -163,7 +163,7 @@ def _with_nodes(timing: Timing, nodes: NodeCost, elements: int) -> Timing:
 
 
 def _with_traffic(work: Work, sketch: Sketch, measured: Measurements, model: Model) -> Work:
-    codec = measured.pixels.get(sketch.codec)
+    codec = measured.pixels.get((sketch.codec, sketch.quality_level))
     encoded_bytes = None if codec is None else round(codec.mean_bytes)
     sent = sent_tensors(sketch, model, encoded_bytes=encoded_bytes)
     return replace(

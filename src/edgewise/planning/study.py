@@ -152,7 +152,7 @@ class Study:
             variants,
             measured.cuts,
             pixels=preparation is not None and bool(measured.pixels),
-            quality_level=settings.quality_level,
+            quality_levels=settings.quality_levels,
         )
         self._cutter = Cutter(variants, samples.calibrate)
         self._judge = Judge(

@@ -63,7 +63,7 @@ def time_interleaved(
     *,
     repeats: int,
     warmup: int = 2,
-    pause_s: float = PAUSE_S,
+    pause_s: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[Key, Timing]:
     """Time several pieces of work in turn (A B C A B C …), so that drift hits all alike.
@@ -72,13 +72,14 @@ def time_interleaved(
         works: what to run, by name.
         repeats: counted runs of each.
         warmup: runs of each that are not counted.
-        pause_s: wait before each run, as requests do; 0 times a tight loop.
+        pause_s: wait before each run, as requests do (``PAUSE_S``); 0 times a tight loop.
         clock: seconds that only go forward.
     """
     samples: dict[Key, list[float]] = {name: [] for name in works}
+    wait_s = PAUSE_S if pause_s is None else pause_s
     for turn in range(warmup + repeats):
         for name, work in works.items():
-            time.sleep(pause_s)
+            time.sleep(wait_s)
             start_s = clock()
             work()
             if turn >= warmup:

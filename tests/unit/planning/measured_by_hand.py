@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgewise.bundle import PayloadCodec
 from edgewise.graphs import Model, find_cuts
+from edgewise.planning.candidates import pixel_keys
 from edgewise.planning.measuring import Measurements, NodeCost, PixelCost
 from edgewise.profiling import NOTHING, Segments, Timing
 
@@ -28,7 +29,7 @@ def by_hand(
     """Heads grow evenly from nothing to the whole, tails shrink as much."""
     cuts = find_cuts(model)
     share = 1 / (len(cuts) + 1)
-    codecs = (PayloadCodec.PNG, PayloadCodec.JPEG, PayloadCodec.WEBP) if pixels else ()
+    keys = pixel_keys((85, 90)) if pixels else ()
     cost = nodes or NodeCost()
     coded = {PayloadCodec.FP16: cost, PayloadCodec.INT8: cost}
     return Measurements(
@@ -46,8 +47,8 @@ def by_hand(
         encode_nodes={PayloadCodec.FP32: NodeCost(), **coded},
         decode_nodes={PayloadCodec.FP32: NodeCost(), **coded},
         pixels={
-            codec: PixelCost(encode=took(0.002), decode=took(0.003), mean_bytes=encoded_bytes)
-            for codec in codecs
+            key: PixelCost(encode=took(0.002), decode=took(0.003), mean_bytes=encoded_bytes)
+            for key in keys
         },
         normalise=took(0.001) if pixels else NOTHING,
     )

@@ -91,7 +91,7 @@ def _candidates(model: Model, names: tuple[str, ...], *, pixels: bool = True, **
         segments=dict.fromkeys(every, measured.segments[FULL]),
     )
     sketches = {
-        s.name: s for s in sketch_all(every, measured.cuts, pixels=pixels, quality_level=90)
+        s.name: s for s in sketch_all(every, measured.cuts, pixels=pixels, quality_levels=(90,))
     }
     return [predict(sketches[name], measured, TARGET, model=model) for name in names]
 

@@ -19,7 +19,7 @@ from unit.planning import small_networks as small
 def _sketches(model, *, pixels: bool = False, **more):
     variants = {FULL: model, **more}
     cuts = {name: find_cuts(one) for name, one in variants.items()}
-    return sketch_all(variants, cuts, pixels=pixels, quality_level=85)
+    return sketch_all(variants, cuts, pixels=pixels, quality_levels=(85,))
 
 
 def test_every_way_to_answer_has_its_own_name() -> None:

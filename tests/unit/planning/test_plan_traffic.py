@@ -86,7 +86,7 @@ def _served(folder: Path) -> Iterator[Relay]:
 
 def _candidates(model, measured: Measurements, wanted: tuple[str, ...]):
     sketches = sketch_all(
-        {FULL: model}, measured.cuts, pixels=bool(measured.pixels), quality_level=90
+        {FULL: model}, measured.cuts, pixels=bool(measured.pixels), quality_levels=(90,)
     )
     found = {s.name: s for s in sketches}
     return [predict(found[name], measured, TARGET, model=model) for name in wanted]

@@ -22,7 +22,7 @@ SLOW = Target(device=small.device(8.0), link=small.link(up=1e5, down=2e5), cloud
 
 def _predict(name: str, target: Target = SLOW, **measured) -> Candidate:
     found = by_hand(MODEL, pixels=True, **measured)
-    sketches = sketch_all({FULL: MODEL}, found.cuts, pixels=True, quality_level=90)
+    sketches = sketch_all({FULL: MODEL}, found.cuts, pixels=True, quality_levels=(90,))
     (sketch,) = [s for s in sketches if s.name == name]
     return predict(sketch, found, target, model=MODEL)
 
@@ -116,7 +116,7 @@ def test_refining_replaces_times_and_keeps_bytes() -> None:
 def test_structure_is_never_narrowed() -> None:
     model = small.masked_net()
     found = by_hand(model)
-    sketches = sketch_all({FULL: model}, found.cuts, pixels=False, quality_level=90)
+    sketches = sketch_all({FULL: model}, found.cuts, pixels=False, quality_levels=(90,))
     bytes_of = {
         s.codec: predict(s, found, SLOW, model=model).payload_bytes
         for s in sketches
@@ -133,7 +133,7 @@ def test_structure_is_never_narrowed() -> None:
 def test_two_inputs_are_both_sent() -> None:
     model = small.masked_net()
     found = by_hand(model)
-    sketches = sketch_all({FULL: model}, found.cuts, pixels=False, quality_level=90)
+    sketches = sketch_all({FULL: model}, found.cuts, pixels=False, quality_levels=(90,))
     candidate = predict(sketches[1], found, SLOW, model=model)
     assert (candidate.sketch.name, candidate.payload_bytes) == ("cloud-fp32", 6 * 4 * 4 + 6)
 
