@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -132,3 +134,26 @@ def test_a_folder_in_use_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "bundle" / "thesis.tex").write_text("irreplaceable")
     refused(type_command("demo", "-o", tmp_path), said="expected a bundle or nothing at")
     assert (tmp_path / "bundle" / "thesis.tex").read_text() == "irreplaceable"
+
+
+def test_the_python_of_the_readme_runs(demo: tuple[Path, Typed, float]) -> None:
+    from edgewise.examples import demo_photos
+    from edgewise.serving import server_process
+
+    folder, _, _ = demo
+    bundle = folder / "out" / "bundle"
+    readme = Path(__file__).resolve().parents[2] / "README.md"
+    code = readme.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    with server_process(bundle) as server:
+        for written, real in (
+            ("demo/bundle", str(bundle)),
+            ("http://127.0.0.1:8000", server.url),
+            ("photo.jpg", str(demo_photos()[0])),
+        ):
+            assert written in code
+            code = code.replace(written, real)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == ""
+    number, reason = done.stdout.split(" ", 1)
+    assert 0 <= int(number) < 1000
+    assert reason.strip()

@@ -19,6 +19,7 @@ from edgewise.shaping import ShapedLink, shaped
 from edgewise.specs import LinkSpec, Provenance
 from edgewise.trace import SpanKind
 
+_PATIENCE_S = 300.0
 _UNSHAPED = LinkSpec(
     name="unshaped",
     provenance=Provenance(source="the loopback interface", date="2026-11-21"),
@@ -114,7 +115,9 @@ def _server_url(bundle: Bundle) -> Iterator[str | None]:
     if not any(route.server_part for route in bundle.manifest.routes):
         yield None
         return
-    with server_process(bundle.path) as server:
+    # A raw early tensor takes longer over 3G than a server should wait for a stranger.
+    patient = ("--body-timeout-s", f"{_PATIENCE_S:g}")
+    with server_process(bundle.path, options=patient) as server:
         yield server.url
 
 
@@ -124,7 +127,7 @@ def _warm_session(
 ) -> Iterator[Session]:
     """A session whose networks have all run once, both halves of them, on a link shaped since."""
     # A trial wants the time of the route itself, however long, and no answer from elsewhere.
-    options = Options(link=link, slowdown=slowdown, timeout_s=120.0)
+    options = Options(link=link, slowdown=slowdown, timeout_s=_PATIENCE_S)
     with contextlib.ExitStack() as stack:
         way = None if url is None else stack.enter_context(linked(url, _UNSHAPED))
         address = None if way is None else way.url
