@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from edgewise.bundle import Quality
-from edgewise.errors import BadInput
+from edgewise.errors import LimitNotMet
 from edgewise.planning.candidates import Candidate, Limits
 from edgewise.units import format_duration
 
@@ -41,7 +41,7 @@ def choose(
             is too high has its chance.
 
     Raises:
-        BadInput: when none keeps the limits.
+        LimitNotMet: when none keeps the limits.
     """
     waiting = _Waiting(trial)
     for candidate in sorted(candidates, key=by_time):
@@ -54,10 +54,9 @@ def choose(
         if judged.rejected is None:
             return judged, _explained(judged, (*waiting.settled, *waiting.rest()))
         waiting.settled.append(judged)
-    raise BadInput(
-        expected="a route that keeps the limits",
-        found=_main_reason(waiting.settled),
-        remedy="loosen --min-agreement or --max-latency, or give more examples",
+    raise LimitNotMet(
+        f"no route keeps the limits: {_main_reason(waiting.settled)}; loosen --min-agreement or "
+        "--max-latency, or give more examples"
     )
 
 
@@ -143,8 +142,4 @@ _SHARES: tuple[tuple[str, Callable[[Candidate], float]], ...] = (
 def _main_reason(rejected: Sequence[Candidate]) -> str:
     """Of the fastest candidate, one that keeps the input at home if there is any."""
     best = min(rejected, key=lambda c: (c.sketch.sends_input, c.total_s), default=None)
-    return (
-        "none"
-        if best is None or best.rejected is None
-        else f"none: {best.sketch.name} {best.rejected}"
-    )
+    return "there is none" if best is None else f"{best.sketch.name} {best.rejected}"

@@ -75,7 +75,8 @@ def plan(
         progress: told what is being done, and how far it is.
 
     Raises:
-        BadInput: without examples or targets, or when no candidate keeps the limits.
+        BadInput: without examples or targets.
+        LimitNotMet: when no candidate keeps the limits.
     """
     study = begin_study(
         variants, samples, preparation=preparation, settings=settings, progress=progress
@@ -177,7 +178,7 @@ class Study:
             wanted: what to plan for.
 
         Raises:
-            BadInput: when no candidate keeps the limits of one of them.
+            LimitNotMet: when no candidate keeps the limits of one of them.
         """
         leaders = {
             sketch.name: sketch
@@ -195,7 +196,7 @@ class Study:
             limits: instead of those of the settings.
 
         Raises:
-            BadInput: when no candidate keeps the limits.
+            LimitNotMet: when no candidate keeps the limits.
         """
         limits = limits or self.limits
         full = self._variants[FULL]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from edgewise.bundle import RouteKind
-from edgewise.errors import BadInput
+from edgewise.errors import LimitNotMet
 from edgewise.planning import Limits
 from edgewise.planning.choosing import choose
 from unit.planning.choosing_by_hand import StatedTrial, candidate
@@ -83,10 +83,10 @@ def test_raw_input_stays() -> None:
 
 def test_over_the_latency_limit_nothing_is_run() -> None:
     trial = StatedTrial(limits=Limits(max_latency_s=0.5))
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(LimitNotMet) as caught:
         choose(ABC, trial, refined=6)
     assert str(caught.value) == (
-        "expected a route that keeps the limits, found none: a takes 1.00 s, over the limit of "
+        "no route keeps the limits: a takes 1.00 s, over the limit of "
         "500.0 ms; loosen --min-agreement or --max-latency, or give more examples"
     )
     assert (trial.refined, trial.judged) == ([], [])
@@ -104,7 +104,7 @@ def test_the_latency_limit_holds_after_refining() -> None:
 def test_the_message_speaks_of_a_route_that_was_allowed() -> None:
     cloud = candidate("cloud", 0.1, kind=RouteKind.CLOUD)
     trial = StatedTrial(limits=Limits(raw_input_stays=True, max_latency_s=0.5))
-    with pytest.raises(BadInput, match=r"found none: a takes 1\.00 s, over the limit"):
+    with pytest.raises(LimitNotMet, match=r"limits: a takes 1\.00 s, over the limit"):
         choose((cloud, *ABC), trial, refined=1)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from edgewise.bundle import PayloadCodec, RouteKind
 from edgewise.engines import OnnxRuntimeEngine, open_engine
-from edgewise.errors import BadInput
+from edgewise.errors import BadInput, LimitNotMet
 from edgewise.graphs import Model, find_cuts, to_bytes
 from edgewise.planning import (
     FULL,
@@ -94,7 +94,7 @@ def test_the_chosen_one_keeps_the_limits(study: Study, target: Target, least: fl
 
 
 def test_a_limit_that_nothing_keeps(study: Study) -> None:
-    with pytest.raises(BadInput, match=r"found none: .* takes .*, over the limit of 1\.0 µs"):
+    with pytest.raises(LimitNotMet, match=r"limits: .* takes .*, over the limit of 1\.0 µs"):
         study.plan(SLOW_LINK, Limits(max_latency_s=1e-6))
 
 
