@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` shows what edgewise does, `make test` proves that it does it.
-# Both set up everything they need in .venv on a machine with python3, git, make and Node.
+# Both set up everything they need in .venv on a machine with python3, git and make.
 
 PYTHON ?= python3
 VENV := .venv
@@ -55,7 +55,7 @@ $(BIN)/python:
 	@echo "Setting up $(VENV) (once) ..."
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
-	@$(PIP) install --upgrade 'pip>=25.1'
+	@$(PIP) install --upgrade 'pip>=25.1' || { rm -rf $(VENV); exit 1; }
 
 $(RUN_STAMP): $(BIN)/python pyproject.toml constraints.txt
 	@$(PIP) install -c constraints.txt -e '.[all]'

@@ -330,7 +330,6 @@ def conditions() -> dict[str, str]:
         "cpu": cpu,
         "cores": str(cores),
         "load": f"{load:.1f}" + (" (busy with other work)" if load > cores / 2 else ""),
-        "kernel": platform.release(),
         "python": platform.python_version(),
         "scheduling": "real-time (--realtime)" if realtime else "ordinary",
     }

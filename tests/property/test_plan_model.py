@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewise.bundle import RouteKind
-from edgewise.errors import BadInput
+from edgewise.errors import LimitNotMet
 from edgewise.graphs import QuantRange, cut, find_cuts, load
 from edgewise.planning import FULL, Limits, Target
 from edgewise.planning.candidates import narrows, sketch_all
@@ -53,7 +53,7 @@ def test_the_chosen_one_is_refined_keeps_the_limits_and_none_is_known_to_be_fast
     many, trial, refined = case
     try:
         chosen, every = choose(many, trial, refined=refined)
-    except BadInput:
+    except LimitNotMet:
         for one in many:
             exact = one if one.sketch.name in trial.broken else trial.refine(one)
             kept = (

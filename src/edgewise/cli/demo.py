@@ -17,6 +17,7 @@ from edgewise.cli.models import open_model, preparation_of, require_studio
 from edgewise.cli.options import check_bundle_folder, reads
 from edgewise.cli.plan import describe_variant, int8_variant
 from edgewise.errors import BadInput
+from edgewise.units import format_bytes
 
 if TYPE_CHECKING:
     from edgewise.bundle import Bundle
@@ -80,7 +81,7 @@ def execute(args: argparse.Namespace) -> int:
     check_bundle_folder(args.output / "bundle")
     model = open_model(_MODEL)
     samples, photos = _read_photos(model)
-    note(f"{_MODEL}: {model.weight_bytes / 1e6:.1f} MB of weights; {len(photos)} photos to answer")
+    note(f"{_MODEL}: {format_bytes(model.weight_bytes)} of weights; {len(photos)} photos to answer")
     variant = int8_variant(model, samples, min_agreement=0.95)
     verdict = describe_variant(variant)
     note(verdict)

@@ -40,11 +40,14 @@ class Samples:
 
     Args:
         calibrate: the ranges of INT8 payloads come from these.
-        select: agreement, payload sizes and times come from these.
+        select: candidates are judged on these; payload sizes and times come from them too.
+        report: the agreement that is stated of what was chosen comes from these; without any it
+            comes from ``select``.
     """
 
     calibrate: tuple[Sample, ...]
     select: tuple[Sample, ...]
+    report: tuple[Sample, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,15 +234,22 @@ def _join(stem: str, variant: str) -> str:
     return stem if variant == FULL else f"{stem}-{variant}"
 
 
-def take_samples(split: Split, *, calibrate: int = 16, select: int = 32) -> Samples:
+def take_samples(
+    split: Split, *, calibrate: int = 16, select: int = 32, report: int = 32
+) -> Samples:
     """The first examples of a split's parts, prepared and kept in memory.
 
     Args:
         split: disjoint parts.
         calibrate: at most this many for ranges.
         select: at most this many for judging.
+        report: at most this many for the figures that are stated.
     """
-    return Samples(calibrate=_take(split.calibrate, calibrate), select=_take(split.select, select))
+    return Samples(
+        calibrate=_take(split.calibrate, calibrate),
+        select=_take(split.select, select),
+        report=_take(split.report, report),
+    )
 
 
 def _take(examples: Examples, count: int) -> tuple[Sample, ...]:

@@ -159,9 +159,15 @@ class Study:
         self._judge = Judge(
             variants, cutter=self._cutter, select=samples.select, preparation=preparation
         )
+        self._witness = self._judge
+        if samples.report:
+            self._witness = Judge(
+                variants, cutter=self._cutter, select=samples.report, preparation=preparation
+            )
         self._segments: dict[str, Segments] = {}
         self._leading: frozenset[str] = frozenset()
         self._quality: dict[str, Quality] = {}
+        self._stated: dict[str, Quality] = {}
 
     @property
     def limits(self) -> Limits:
@@ -206,7 +212,8 @@ class Study:
             for candidate in self._predict(target)
         ]
         chosen, candidates = choose(predicted, trial, refined=self._settings.refined)
-        fallback = self._fallback(candidates, limits)
+        chosen = self._with_stated_quality(chosen)
+        fallback = self._with_stated_quality(self._fallback(candidates, limits))
         return Plan(
             model_digest=full.digest,
             variants={name: model.digest for name, model in self._variants.items()},
@@ -215,7 +222,7 @@ class Study:
             limits=limits,
             chosen=chosen,
             fallback=fallback,
-            candidates=tuple(_same_name(c, fallback) for c in candidates),
+            candidates=tuple(_same_name(_same_name(c, fallback), chosen) for c in candidates),
         )
 
     def _predict(self, target: Target) -> list[Candidate]:
@@ -264,6 +271,15 @@ class Study:
         """
         quality = self._quality_of(candidate.sketch)
         return replace(candidate, route=replace(candidate.route, quality=quality))
+
+    def _with_stated_quality(self, candidate: Candidate) -> Candidate:
+        """With its agreement on examples that had no part in choosing it."""
+        name = candidate.sketch.name
+        if self._witness is self._judge:
+            return self.with_quality(candidate)
+        if name not in self._stated:
+            self._stated[name] = self._witness.judge(candidate.sketch)
+        return replace(candidate, route=replace(candidate.route, quality=self._stated[name]))
 
     def _quality_of(self, sketch: Sketch) -> Quality:
         if sketch.name not in self._quality:
