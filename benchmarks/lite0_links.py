@@ -175,7 +175,7 @@ def find(
             Table(title="What was chosen", columns=columns, rows=rows),
             Table(
                 title="Errors of the prediction",
-                columns=("link", "candidates", "median |error|", "90th percentile", "worst"),
+                columns=("link", "candidates", "median error", "90th percentile", "worst"),
                 rows=[errors(link, swept) for link in LINKS],
             ),
             Table(

@@ -26,6 +26,7 @@ from edgewise.bundle.manifest import (
     Side,
     Signature,
 )
+from edgewise.bundle.support import check_supported
 
 __all__ = [
     "MANIFEST",
@@ -47,6 +48,7 @@ __all__ = [
     "RouteKind",
     "Side",
     "Signature",
+    "check_supported",
     "describe_part",
     "open_bundle",
     "read_manifest",

@@ -71,8 +71,9 @@ class Part:
 class Coefficients:
     """A route's time as a formula of what is known only at run time.
 
-    seconds = device_s · slowdown + up_bytes/up_rate + down_bytes/down_rate + rtts · rtt
-    + cloud_s · load. Bytes are whole HTTP messages, headers included.
+    seconds = device_s + up_bytes/up_rate + down_bytes/down_rate + rtts · rtt
+    + cloud_s · load. ``device_s`` is on the device that was planned for, its slowdown counted in.
+    Bytes are whole HTTP messages, headers included.
     """
 
     device_s: float = 0.0
@@ -129,6 +130,7 @@ class Route:
         device_part: the network that runs on the device, if any.
         server_part: the network that runs on the server, if any.
         boundary: every tensor sent, with exact byte bounds.
+        sends_input: whether the input itself, or its plain image, leaves the device.
         quality: agreement with the full network.
         leakage: what the bytes give away, once audited.
         coefficients: its time as a formula.
@@ -142,6 +144,7 @@ class Route:
     device_part: str | None = None
     server_part: str | None = None
     boundary: tuple[Bound, ...] = ()
+    sends_input: bool = False
     quality: Quality | None = None
     leakage: Leakage | None = None
     coefficients: Coefficients

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from edgewise.cli.console import Commands, add_json, note, print_json
 
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
 
 def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
@@ -33,7 +35,13 @@ def execute(args: argparse.Namespace) -> int:
             print(f"serving {args.bundle} at {url} (stop with Ctrl-C)", flush=True)
             note(f"next: edgewise run {args.bundle} --server {url} PHOTO")
 
-    access = Access(allowed_hosts=(*LOCAL_HOSTS, *args.allow_host)) if args.allow_host else None
+    access = (
+        Access(allowed_hosts=(*LOCAL_HOSTS, _host_name(args.host), *args.allow_host))
+        if args.allow_host
+        else None
+    )
+    if args.host not in _LOOPBACK and not args.json:
+        note(f"warning: {args.host} can be reached from other machines, and there is no password")
     serve(
         args.bundle,
         host=args.host,
@@ -43,3 +51,8 @@ def execute(args: argparse.Namespace) -> int:
         on_ready=ready,
     )
     return 0
+
+
+def _host_name(host: str) -> str:
+    """As it stands in a request's ``Host``: IPv6 addresses have brackets there."""
+    return f"[{host}]" if ":" in host else host

@@ -102,6 +102,7 @@ def _route(sketch: Sketch, coefficients: Coefficients) -> Route:
         cut=names,
         codec=sketch.codec,
         quality_level=sketch.quality_level,
+        sends_input=sketch.sends_input,
         coefficients=coefficients,
     )
 

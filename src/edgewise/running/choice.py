@@ -134,8 +134,11 @@ def _allows(route: Route, policy: Policy) -> bool:
 
 def _sends_input(route: Route, inputs: Collection[str]) -> bool:
     # A cascade sends on what its small model is unsure of; a cut may pass through an input.
-    whole = route.kind in (RouteKind.CLOUD, RouteKind.CASCADE)
-    return whole or not set(inputs).isdisjoint(route.cut)
+    # The planner knows more than names: a head that computes nothing sends the input's image.
+    if route.sends_input or route.kind in (RouteKind.CLOUD, RouteKind.CASCADE):
+        return True
+    sent = {*route.cut, *(bound.name for bound in route.boundary)}
+    return not sent.isdisjoint(inputs)
 
 
 def _prefers(route: Route, policy: Policy) -> bool:

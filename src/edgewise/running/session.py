@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from edgewise.bundle import Bundle, Route, RouteKind, open_bundle
+from edgewise.bundle import Bundle, Route, RouteKind, check_supported, open_bundle
 from edgewise.engines import EmulatedEngine, Engine, Pace, open_engine
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.running.answer import Answer, InferenceSource
@@ -315,8 +315,9 @@ def connect(
         clock: seconds that only go forward.
 
     Raises:
-        BadInput: when the bundle is broken, the server serves another one, or the options leave
-            no route.
+        BadInput: when the bundle is broken or from a later edgewise, the server serves another
+            one, or the options leave no route.
+        MissingExtra: when the bundle needs an optional part that is not installed.
 
     Example::
 
@@ -325,6 +326,7 @@ def connect(
             print(answer.inference_source.route, answer.outputs["logits"].argmax())
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    check_supported(opened.manifest)
     options = options or Options()
     routes = usable_routes(opened.manifest, options, online=url is not None)
     if url is None or not any(route.server_part for route in routes):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
-from edgewise.bundle import open_bundle
+from edgewise.bundle import check_supported, open_bundle
 from edgewise.errors import BadInput
 from edgewise.serving.access import Access
 from edgewise.serving.app import create_app
@@ -46,6 +46,7 @@ def serve(
         BadInput: when the bundle cannot be served, or the port not be had.
     """
     bundle = open_bundle(bundle_path)
+    check_supported(bundle.manifest)
     access = access or Access(allowed_hosts=_names(host))
     app = create_app(bundle, threads=threads, access=access)
     with contextlib.closing(listen(host, port)) as listener:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgewise.bundle import Coefficients, Route, RouteKind
@@ -71,6 +73,7 @@ def test_a_preference_is_no_ban():
         CLOUD,
         route("cascade", RouteKind.CASCADE),
         route("through", RouteKind.SPLIT, cut=("f", "x")),
+        replace(route("image-of-it", RouteKind.SPLIT, cut=("f",)), sends_input=True),
     ],
 )
 def test_raw_input_stays_on_every_route_that_would_send_it(raw: Route):
