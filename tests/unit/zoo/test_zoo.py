@@ -66,8 +66,9 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(BadInput) as caught:
         edgewise.zoo.get("resnet\x1b50")
     assert str(caught.value) == (
-        "expected one of the zoo's networks: efficientnet-lite0, fashion-resnet20, "
-        "fashion-mobilenetv3, found 'resnet\\x1b50'; list them with: edgewise zoo list"
+        "expected one of the zoo's networks: efficientnet-lite0, efficientnet-lite1, "
+        "efficientnet-lite2, fashion-resnet20, fashion-mobilenetv3, found 'resnet\\x1b50'; "
+        "list them with: edgewise zoo list"
     )
 
 
@@ -113,6 +114,23 @@ def test_lite0_gives_the_golden_logits(lite0: bytes) -> None:
     images = np.concatenate([prepare(photos / name, preparation) for name in golden["files"]])
     np.testing.assert_allclose(images.sum((1, 2, 3)), golden["inputs_sum"], rtol=1e-5, atol=0.1)
     np.testing.assert_allclose(logits(lite0, images), golden["logits"], rtol=0, atol=1e-4)
+
+
+@pytest.mark.net
+@pytest.mark.engine
+def test_lite1_gives_the_golden_logits() -> None:
+    golden = np.load(shared("models/efficientnet-lite1-golden.npz"), allow_pickle=False)
+    photos = shared("data/imagenet-500")
+    entry = entry_of("efficientnet-lite1")
+    try:
+        model = edgewise.zoo.get(entry.name).read_bytes()
+    except BadInput as error:
+        needs_registry(error)
+        raise
+    images = np.concatenate(
+        [prepare(photos / name, entry.preparation) for name in golden["files"]]
+    )
+    np.testing.assert_allclose(logits(model, images), golden["logits"], rtol=0, atol=1e-4)
 
 
 @pytest.mark.net
