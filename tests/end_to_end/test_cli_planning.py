@@ -218,7 +218,7 @@ def test_bad_input_to_plan(
         ("half.onnx", "half.onnx"),
         ("future.onnx", "future.onnx.*opset|opset.*future.onnx"),
         ("flat.onnx", "expected axes of at least 1 in the input .image., found axis 2 of size 0"),
-        ("efficientnet-lite", "did you mean efficientnet-lite0"),
+        ("efficientnet-lit0", "did you mean efficientnet-lite0"),
         ("xyz", "expected an ONNX file or one of efficientnet-lite0, .*found 'xyz'"),
     ],
 )

@@ -15,7 +15,7 @@ from edgewise.cli.console import Commands, add_json, console, note, print_json, 
 from edgewise.cli.doctor import examine
 from edgewise.cli.models import open_model, preparation_of, require_studio
 from edgewise.cli.options import check_bundle_folder, reads
-from edgewise.cli.plan import describe_variant, int8_variant
+from edgewise.cli.plan import describe_variant, int8_variant, note_left_out
 from edgewise.errors import BadInput
 from edgewise.units import format_bytes
 
@@ -121,7 +121,7 @@ def _read_photos(model: Model) -> tuple[Samples, tuple[_Photo, ...]]:
 def _plan(
     folder: Path, variants: dict[str, Model], samples: Samples, photos: tuple[_Photo, ...]
 ) -> _Show:
-    from edgewise.planning import Limits, Target, begin_study, build_bundle, routes_of
+    from edgewise.planning import Limits, Target, begin_study, build_bundle, left_out, routes_of
 
     device, cloud = load_device(_DEVICE), load_cloud("this-machine")
     preparation = preparation_of(variants["full"])
@@ -138,6 +138,7 @@ def _plan(
             ]
         )
     bundle = build_bundle(folder, routes_of(plans), variants, samples)
+    note_left_out(left_out(plans))
     return _Show(bundle=bundle, plans=plans, photos=photos)
 
 

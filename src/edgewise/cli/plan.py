@@ -123,7 +123,7 @@ def _find_places(args: argparse.Namespace) -> _Places:
 
 
 def _plan_model(args: argparse.Namespace) -> int:
-    from edgewise.planning import build_bundle, routes_of
+    from edgewise.planning import build_bundle, left_out, routes_of
 
     places = _find_places(args)
     model = open_model(args.model)
@@ -139,10 +139,17 @@ def _plan_model(args: argparse.Namespace) -> int:
     with _bundle_folder(args) as folder:
         if folder is not None:
             build_bundle(folder, routes_of(plans), variants, samples)
+            note_left_out(left_out(plans))
         if folder is not None and args.measure:
             trials = _measure(folder, places, samples)
     _show(args, plans, trials)
     return 0
+
+
+def note_left_out(names: Sequence[str]) -> None:
+    """Say which chosen routes a bundle has no room for."""
+    if names:
+        note(f"left out of the bundle, which holds five routes: {', '.join(names)}")
 
 
 def read_samples(model: Model, data: Path | None) -> Samples:

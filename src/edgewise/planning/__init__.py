@@ -1,6 +1,6 @@
 """Decide what runs where."""
 
-from edgewise.planning.bundling import build_bundle, routes_of
+from edgewise.planning.bundling import build_bundle, left_out, routes_of
 from edgewise.planning.candidates import (
     FULL,
     Candidate,
@@ -38,6 +38,7 @@ __all__ = [
     "best_split",
     "build_bundle",
     "evaluate",
+    "left_out",
     "plan",
     "plan_given",
     "read_profile",

@@ -65,6 +65,13 @@ def routes_of(plans: Sequence[Plan]) -> tuple[Candidate, ...]:
     return tuple(candidate for name, candidate in unique.items() if name in kept)
 
 
+def left_out(plans: Sequence[Plan]) -> tuple[str, ...]:
+    """Names of the routes that some plan chose and :func:`routes_of` has no room for."""
+    kept = {candidate.sketch.name for candidate in routes_of(plans)}
+    chosen = dict.fromkeys(plan.chosen.sketch.name for plan in plans)
+    return tuple(name for name in chosen if name not in kept)
+
+
 def build_bundle(
     folder: Path | str,
     candidates: Sequence[Candidate],

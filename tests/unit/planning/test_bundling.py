@@ -20,6 +20,7 @@ from edgewise.planning import (
     Plan,
     Target,
     build_bundle,
+    left_out,
     routes_of,
 )
 from edgewise.planning.candidates import sketch_all
@@ -68,6 +69,8 @@ def test_a_fallback_that_was_chosen_keeps_its_place() -> None:
 def test_at_most_five_routes_and_the_fallback_is_among_them() -> None:
     plans = [_plan(candidate(f"c{i}", 1.0), LOCAL) for i in range(9)]
     assert _names(routes_of(plans)) == ["c0", "c1", "c2", "c3", "local"]
+    assert left_out(plans) == ("c4", "c5", "c6", "c7", "c8")
+    assert left_out(plans[:4]) == ()
 
 
 def test_the_strictest_plan_names_the_fallback() -> None:
