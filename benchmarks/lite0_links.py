@@ -192,6 +192,10 @@ def find(
             f"best {FINALISTS} of that and the chosen ones ran again, {FINAL_RUNS} times in turn, "
             "and these medians are compared",
             "the photo is opened, cropped and resized before the clock starts, on every route",
+            "the photos that ran are those that the candidates were judged on, and JPEG and WebP "
+            "sizes were predicted from; none of them calibrated INT8 or its payload ranges",
+            "WebP is encoded at its default effort (method 4), which a slow device pays for; a "
+            "quicker effort might serve WebP better",
             "among the routes that a plan may choose are only those that decide as the full "
             "network on at least 95 % of the examples that judged them",
             *(left_out(args.below)),

@@ -212,10 +212,6 @@ def test_without_the_onnx_package_the_extra_is_named(tmp_path: Path) -> None:
 @pytest.fixture(params=FASHION)
 def fashion_name(request: pytest.FixtureRequest) -> str:
     name: str = request.param
-    try:
-        shipped_bytes(f"fashion/{name}.onnx")
-    except BadInput:
-        pytest.skip(f"zoo/assets/fashion/{name}.onnx is not there yet")
     return name
 
 
