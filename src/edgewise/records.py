@@ -98,6 +98,28 @@ def parse_json(raw: bytes | str, *, where: str, max_bytes: int = 16_000_000) -> 
     return value
 
 
+def read_start(path: Path, *, what: str, max_bytes: int) -> bytes:
+    """The bytes of a file that nobody vouches for; one past the limit at most is read.
+
+    Args:
+        path: where it is.
+        what: what it should be, for messages.
+        max_bytes: a result longer than this comes from too large a file.
+
+    Raises:
+        BadInput: when it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            expected=f"a readable {what} at {path}",
+            found=getattr(error, "strerror", None) or "no such path",
+            remedy="check the path",
+        ) from None
+
+
 def read_toml(cls: type[T], path: Path) -> T:
     """Build ``cls`` from a TOML file.
 

@@ -130,7 +130,8 @@ def read_profile(path: Path | str) -> Profile:
         BadInput: when the file cannot be read, or is not such a profile.
     """
     where = str(path)
-    data = records.parse_json(_read_bytes(Path(path)), where=where, max_bytes=_MAX_BYTES)
+    raw = records.read_start(Path(path), what="profile", max_bytes=_MAX_BYTES)
+    data = records.parse_json(raw, where=where, max_bytes=_MAX_BYTES)
     _check_schema(data, where)
     file = records.read_record(_File, data, where=where)
     _check_nodes(file.nodes, where)
@@ -184,18 +185,6 @@ def _reason(split: Split, best: Split, route: str) -> str:
     if split.payload_bytes > best.payload_bytes:
         return f"as slow as {route}, and sends more"
     return f"as slow as {route}, and leaves more to the cloud"
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(_MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise BadInput(
-            expected=f"a readable profile at {path}",
-            found=getattr(error, "strerror", None) or "no such path",
-            remedy="check the path",
-        ) from None
 
 
 def _check_schema(data: object, where: str) -> None:

@@ -16,6 +16,7 @@ from edgewise.preparation.decoding import (
     import_pillow,
 )
 from edgewise.preparation.image import CHANNELS, ImagePreparation, crop_box
+from edgewise.records import read_start
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -97,15 +98,7 @@ def read_photo_file(path: Path) -> bytes:
     Raises:
         BadInput: when it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise BadInput(
-            expected=f"a readable photo at {path}",
-            found=getattr(error, "strerror", None) or "no such name",
-            remedy="check the path",
-        ) from None
+    return read_start(path, what="photo", max_bytes=MAX_FILE_BYTES)
 
 
 def _open(source: PhotoSource) -> Image.Image:
