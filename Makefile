@@ -8,6 +8,7 @@ EDGEWISE := $(BIN)/edgewise
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 RUN_STAMP := $(VENV)/.run
 DEV_STAMP := $(VENV)/.dev
+BENCH_STAMP := $(VENV)/.bench
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
@@ -34,7 +35,7 @@ format: $(DEV_STAMP) ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(DEV_STAMP) ## every benchmark; tables go to docs/benchmarks
+bench: $(BENCH_STAMP) ## every benchmark; tables go to docs/benchmarks
 	@missed=; for script in benchmarks/*.py; do echo "== $$script"; \
 		$(BIN)/python $$script --md docs/benchmarks/$$(basename $$script .py).md \
 		|| missed="$$missed $$script"; done; \
@@ -63,4 +64,8 @@ $(RUN_STAMP): $(BIN)/python pyproject.toml constraints.txt
 
 $(DEV_STAMP): $(RUN_STAMP)
 	@$(PIP) install -c constraints.txt --group dev
+	@touch $@
+
+$(BENCH_STAMP): $(DEV_STAMP)
+	@$(PIP) install -c constraints.txt --group bench
 	@touch $@

@@ -14,6 +14,7 @@ from edgewise.errors import BadInput
 
 Array = NDArray[np.generic]
 Feeds = Mapping[str, Array]
+Axes = Mapping[str, int]  # sizes of symbolic axes by their name
 
 # Open Inference Protocol v2, "Tensor Data Types"; BYTES is left to the text routes.
 OIP_DATATYPES: Mapping[str, str] = {
@@ -79,13 +80,20 @@ class TensorSpec:
         """Bytes of one element."""
         return np.dtype(self.dtype).itemsize
 
-    def concrete(self, batch: int = 1) -> tuple[int, ...]:
-        """The shape with every symbolic axis set to ``batch``."""
-        return tuple(size if isinstance(size, int) else batch for size in self.shape)
+    def concrete(self, batch: int = 1, axes: Axes | None = None) -> tuple[int, ...]:
+        """The shape with each symbolic axis as ``axes`` says, the others set to ``batch``.
 
-    def nbytes(self, batch: int = 1) -> int:
-        """Bytes of the raw tensor, symbolic axes set to ``batch``."""
-        return math.prod(self.concrete(batch)) * self.itemsize_bytes
+        >>> TensorSpec(name="x", dtype="int64", shape=("N", "words")).concrete(2, {"words": 7})
+        (2, 7)
+        """
+        known = axes or {}
+        return tuple(
+            size if isinstance(size, int) else known.get(size, batch) for size in self.shape
+        )
+
+    def nbytes(self, batch: int = 1, axes: Axes | None = None) -> int:
+        """Bytes of the raw tensor at the sizes of :meth:`concrete`."""
+        return math.prod(self.concrete(batch, axes)) * self.itemsize_bytes
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype}[{', '.join(map(str, self.shape))}]"

@@ -11,7 +11,7 @@ from edgewise.errors import BadInput
 from edgewise.graphs.flow import Flow, trace_flow
 from edgewise.graphs.model import Model
 from edgewise.graphs.values import has_spec, input_symbols, is_floating, spec_of
-from edgewise.tensors import Role, TensorSpec
+from edgewise.tensors import Axes, Role, TensorSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ class Cut:
         """The names of the content tensors, joined by ``+``."""
         return "+".join(spec.name for spec in self.content)
 
-    def nbytes(self, batch: int = 1) -> int:
-        """Raw bytes of all tensors, structure included."""
-        return sum(spec.nbytes(batch) for spec in self.tensors)
+    def nbytes(self, batch: int = 1, axes: Axes | None = None) -> int:
+        """Raw bytes of all tensors, structure included; see :meth:`TensorSpec.concrete`."""
+        return sum(spec.nbytes(batch, axes) for spec in self.tensors)
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.tensors))

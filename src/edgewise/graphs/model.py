@@ -35,6 +35,7 @@ class Model:
         opset: version of the ONNX operators.
         weight_bytes: bytes of all stored tensors, initialisers and Constant nodes.
         metadata: the file's key-value pairs.
+        changes: what loading had to change, in words, such as an upgraded opset.
         ir: the graph. Never change it: passes work on ``ir.clone()``.
     """
 
@@ -45,6 +46,7 @@ class Model:
     opset: int
     weight_bytes: int
     metadata: Mapping[str, str] = field(compare=False)
+    changes: tuple[str, ...] = field(default=(), compare=False)
     ir: onnx_ir.Model = field(compare=False, repr=False)
 
 
