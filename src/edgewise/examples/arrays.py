@@ -6,7 +6,7 @@ import hashlib
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -15,6 +15,7 @@ import numpy as np
 
 from edgewise.errors import BadInput
 from edgewise.examples.example_set import MAX_EXAMPLES, Examples, Label
+from edgewise.examples.matching import Form, check_inputs
 from edgewise.preparation import (
     ImagePreparation,
     Pixels,
@@ -22,7 +23,7 @@ from edgewise.preparation import (
     prepare,
     write_preparation,
 )
-from edgewise.tensors import Array
+from edgewise.tensors import Array, TensorSpec
 
 MAX_ARRAY_BYTES = 2_000_000_000
 _LABELS = "y"
@@ -37,19 +38,22 @@ class ArraySource:
     Args:
         arrays: one per input, one row per example.
         preparations: for the inputs whose rows are uint8 pixels.
+        whole: inputs whose rows have every axis of the input, such as a scalar; other rows lack
+            the batch.
     """
 
     arrays: Mapping[str, Array]
     preparations: Mapping[str, ImagePreparation] = field(default_factory=dict)
+    whole: frozenset[str] = frozenset()
 
     def feeds(self, row: int) -> dict[str, Array]:
         """Every input by name, batch 1."""
-        return {
-            name: prepare(np.asarray(array[row], np.uint8), self.preparations[name])
-            if name in self.preparations
-            else array[row : row + 1]
-            for name, array in self.arrays.items()
-        }
+        return {name: self._feed(name, array, row) for name, array in self.arrays.items()}
+
+    def _feed(self, name: str, array: Array, row: int) -> Array:
+        if name in self.preparations:
+            return prepare(np.asarray(array[row], np.uint8), self.preparations[name])
+        return np.asarray(array[row]) if name in self.whole else array[row : row + 1]
 
     def pixels(self, row: int) -> Pixels | None:
         """The prepared pixels of the row when it is a picture and nothing else."""
@@ -60,7 +64,11 @@ class ArraySource:
 
 
 def array_examples(
-    path: Path, preparation: ImagePreparation | None, input_name: str | None
+    path: Path,
+    preparation: ImagePreparation | None,
+    *,
+    input_name: str | None = None,
+    inputs: Sequence[TensorSpec] = (),
 ) -> Examples:
     """Examples from a ``.npz`` with one array per input and, if known, the labels ``y``.
 
@@ -68,23 +76,56 @@ def array_examples(
     and is prepared; everything else goes to the network as it is.
 
     Raises:
-        BadInput: on anything but finite numbers, as many rows everywhere, within the limits.
+        BadInput: on anything but finite numbers, as many rows everywhere, within the limits, or
+            not what the model takes.
     """
     arrays = _read_npz(path)
-    labels = arrays.pop(_LABELS, None)
-    inputs = _named(arrays, input_name, path)
-    count = _count(inputs, labels, path)
-    for name, array in inputs.items():
+    known = [spec.name for spec in inputs]
+    labels = None if _LABELS in known else arrays.pop(_LABELS, None)
+    named = _named(arrays, input_name or (known[0] if len(known) == 1 else None), path)
+    count = _count(named, labels, path)
+    for name, array in named.items():
         _check_numbers(array, name, path)
-    preparations = _pixel_inputs(inputs, preparation, input_name)
+    preparations = _pixel_inputs(named, preparation, input_name)
+    source = ArraySource(
+        arrays=named, preparations=preparations, whole=_whole_rows(named, inputs, preparations)
+    )
+    check_inputs(
+        {name: _form(source, name) for name in named}, inputs, where=f"the arrays of {path}"
+    )
     return Examples(
         names=tuple(f"{path.name}[{row}]" for row in range(count)),
         labels=_labels(labels, count, path),
-        keys=tuple(_row_key(inputs, row) for row in range(count)),
+        keys=tuple(_row_key(named, row) for row in range(count)),
         rows=tuple(range(count)),
-        source=ArraySource(arrays=inputs, preparations=preparations),
+        source=source,
         recipe="".join(map(write_preparation, preparations.values())),
     )
+
+
+def _whole_rows(
+    arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], prepared: Collection[str]
+) -> frozenset[str]:
+    """Inputs of which each row has all axes: scalars, and states whose batch is not first."""
+    shapes = {spec.name: spec.shape for spec in inputs if spec.name not in prepared}
+    return frozenset(
+        name
+        for name, array in arrays.items()
+        if name in shapes and _is_whole(array.shape[1:], shapes[name])
+    )
+
+
+def _is_whole(row: tuple[int, ...], shape: tuple[int | str, ...]) -> bool:
+    """Whether rows have the axes of the input, and are no batches of several examples."""
+    return len(row) == len(shape) and (not row or isinstance(shape[0], int) or row[0] == 1)
+
+
+def _form(source: ArraySource, name: str) -> Form:
+    if name in source.preparations:
+        return Form(dtype="float32", shape=source.preparations[name].shape)
+    array = source.arrays[name]
+    rest = array.shape[1:]
+    return Form(dtype=array.dtype.name, shape=rest if name in source.whole else (1, *rest))
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
@@ -185,13 +226,15 @@ def _check_numbers(array: Array, name: str, path: Path) -> None:
 def _labels(labels: Array | None, count: int, path: Path) -> tuple[Label | None, ...]:
     if labels is None:
         return (None,) * count
-    if labels.ndim != 1 or labels.dtype.kind not in "iuU":
+    if labels.ndim != 1:
         raise BadInput(
-            expected=f"labels {_LABELS!r} in {path} as one class index or name per row",
+            expected=f"labels {_LABELS!r} in {path} as one class index, name or number per row",
             found=f"{labels.dtype} of shape {list(labels.shape)}",
             remedy="convert them to integers",
         )
-    return tuple(labels.tolist())
+    if labels.dtype.kind != "U":
+        _check_numbers(labels, _LABELS, path)
+    return tuple((labels.astype(np.int64) if labels.dtype.kind == "b" else labels).tolist())
 
 
 def _pixel_inputs(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
@@ -12,8 +11,9 @@ from edgewise.errors import BadInput
 from edgewise.preparation import Pixels
 from edgewise.tensors import Array
 
-Label: TypeAlias = int | str
+Label: TypeAlias = int | float | str
 MAX_EXAMPLES = 200_000
+_MAX_CLASSES = 2**31
 
 
 class Source(Protocol):
@@ -32,7 +32,7 @@ class Examples:
 
     Args:
         names: what messages and reports call each example.
-        labels: a class index, a class name, or ``None``.
+        labels: a class index, a class or group name, a score, or ``None``.
         keys: SHA-256 of each example's content; equal content has an equal key.
         rows: each example's place in ``source``.
         source: prepares the inputs.
@@ -134,6 +134,55 @@ class Examples:
             )
         return Split(*(self.pick(sorted(part)) for part in parts))
 
+    def folds(self, k: int = 5, *, calibrate: float = 0.4, seed: int = 0) -> tuple[Split, ...]:
+        """Cross-fitting for few examples: every one is reported, by what never saw it.
+
+        Each fold reports on another of ``k`` parts, and calibrates and selects on the others.
+        Equal contents share a part, and each label is spread over the parts as evenly as it can
+        be. As with :meth:`split`, file names and the order of reading do not matter.
+
+        Args:
+            k: how many folds, at least 2.
+            calibrate: share of the other parts' contents that calibrates, between 0 and 1; the
+                rest selects.
+            seed: another seed gives other folds.
+
+        Raises:
+            BadInput: on another share, or with too few different examples.
+        """
+        if not 0 < calibrate < 1:
+            raise BadInput(
+                expected="a share for calibrating between 0 and 1",
+                found=str(calibrate),
+                remedy="use a share such as 0.4",
+            )
+        order = self._spread(seed)
+        if not 2 <= k <= len(order) or len(order) - -(-len(order) // k) < 2:
+            raise BadInput(
+                expected=f"2 folds or more, and different examples for {k} of them",
+                found=f"{len(order)} different of {len(self)}",
+                remedy="add examples, or use fewer folds (at least 2)",
+            )
+        return tuple(self._fold(order, part, k, calibrate) for part in range(k))
+
+    def _spread(self, seed: int) -> list[str]:
+        """The different contents, those with one label side by side."""
+        labels: dict[str, str] = {}
+        for key, label in zip(self.keys, self.labels, strict=True):
+            labels[key] = min(labels.get(key, repr(label)), repr(label))
+        return sorted(labels, key=lambda key: (_hash(seed, labels[key]), _hash(seed, key)))
+
+    def _fold(self, order: list[str], part: int, k: int, calibrate: float) -> Split:
+        others = [key for place, key in enumerate(order) if place % k != part]
+        # At equal steps, so that both parts see every label that has enough examples.
+        count = min(max(round(calibrate * len(others)), 1), len(others) - 1)
+        chosen = {others[step * len(others) // count] for step in range(count)}
+        report = set(order[part::k])
+        parts: tuple[list[int], list[int], list[int]] = ([], [], [])
+        for index, key in enumerate(self.keys):
+            parts[2 if key in report else 0 if key in chosen else 1].append(index)
+        return Split(*map(self.pick, parts))
+
     def _cut(self, order: list[int], share: float) -> int:
         """The place near ``share`` of ``order`` that does not part equal contents."""
         place = round(share * len(order))
@@ -159,7 +208,7 @@ def _hash(seed: int, key: str) -> bytes:
 
 
 def _class_index(label: Label | None, places: dict[str, int], name: str) -> int:
-    if isinstance(label, int) and 0 <= label < (len(places) or math.inf):
+    if isinstance(label, int) and 0 <= label < (len(places) or _MAX_CLASSES):
         return label
     if isinstance(label, str) and label in places:
         return places[label]

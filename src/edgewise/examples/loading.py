@@ -2,54 +2,75 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgewise.errors import BadInput
 from edgewise.examples.arrays import array_examples
 from edgewise.examples.example_set import MAX_EXAMPLES, Examples, Label
+from edgewise.examples.matching import Form, check_inputs
 from edgewise.examples.photos import photo_examples
-from edgewise.preparation import ImagePreparation
+from edgewise.examples.tables import SUFFIXES, Table, open_table, read_label
+from edgewise.examples.texts import text_examples
+from edgewise.preparation import ImagePreparation, TextPreparation
+from edgewise.tensors import TensorSpec
 
 _TABLE = "labels.csv"
-_LABEL_COLUMNS = ("label", "class_index")
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
-_MAX_TABLE_BYTES = 64_000_000
 
 
 def load_examples(
     path: Path,
-    preparation: ImagePreparation | None = None,
+    preparation: ImagePreparation | TextPreparation | None = None,
     *,
     input_name: str | None = None,
+    inputs: Sequence[TensorSpec] = (),
+    tokenizer: str | None = None,
 ) -> Examples:
     """Examples from a folder or a file.
 
-    * a folder with ``labels.csv``: columns ``file`` and ``label`` (or ``class_index``);
+    * a folder with ``labels.csv``: columns ``file`` and ``label`` (or another of those below);
     * a folder of class folders: the folder's name is the label; of digits, the class index;
     * a folder of photos, or one photo: no labels;
-    * ``.npz``: one array per input, one row per example, and the labels ``y`` if known.
+    * ``.npz``: one array per input, one row per example, and the labels ``y`` if known;
+    * ``.csv`` or ``.tsv`` of texts: column ``text`` or ``sentence``, or the first that is none of
+      the labels ``label``, ``class_index``, ``group``, ``score``; labels if known.
 
     Args:
         path: the folder or file.
-        preparation: how photos become inputs; not needed for ``.npz`` of prepared arrays.
+        preparation: how photos or texts become inputs; not needed for ``.npz`` of prepared
+            arrays.
         input_name: the network's input, when it is not the one that ``preparation`` names.
+        inputs: what the model takes, to check that the examples fit before anything runs.
+        tokenizer: for texts, the ``tokenizer.json`` from the model's metadata.
 
     Raises:
         BadInput: when there are no examples, or one of them is no photo, leads out of the folder
-            or is not a finite number.
+            or is not a finite number, or when they are not what the model takes.
     """
     path = Path(path)
-    if path.suffix == ".npz":
-        return array_examples(path, preparation, input_name)
-    if preparation is None:
-        raise BadInput(
-            expected=f"a preparation for the photos in {path}",
-            found="none",
-            remedy="use a model with edgewise.preparation in its metadata",
-        )
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        pictures = preparation if isinstance(preparation, ImagePreparation) else None
+        return array_examples(path, pictures, input_name=input_name, inputs=inputs)
+    if suffix in SUFFIXES:
+        if not isinstance(preparation, TextPreparation):
+            raise _cannot_prepare(preparation, f"the texts in {path}")
+        return text_examples(path, preparation, tokenizer, inputs)
+    if not isinstance(preparation, ImagePreparation):
+        raise _cannot_prepare(preparation, f"the photos in {path}")
+    return _load_photos(path, preparation, input_name, inputs)
+
+
+def _load_photos(
+    path: Path,
+    preparation: ImagePreparation,
+    input_name: str | None,
+    inputs: Sequence[TensorSpec],
+) -> Examples:
+    name = input_name or preparation.input
+    form = Form(dtype="float32", shape=preparation.shape)
+    check_inputs({name: form}, inputs, where=f"the photos of {path}")
     named = list(_limited(_find(path), path))
     if not named:
         raise BadInput(
@@ -58,7 +79,22 @@ def load_examples(
             remedy=f"add photos, class folders, or {_TABLE} with the columns file,label",
         )
     names, files, labels = zip(*named, strict=True)
-    return photo_examples(files, names, labels, preparation, input_name)
+    return photo_examples(files, names, labels, preparation, name)
+
+
+def _cannot_prepare(preparation: ImagePreparation | TextPreparation | None, what: str) -> BadInput:
+    if preparation is None:
+        return BadInput(
+            expected=f"a preparation for {what}",
+            found="none",
+            remedy="use a model with edgewise.preparation in its metadata",
+        )
+    reads_text = isinstance(preparation, TextPreparation)
+    return BadInput(
+        expected=f"a model that can read {what}",
+        found="one that reads text" if reads_text else "one that reads pictures",
+        remedy="pass a .csv or .tsv of texts" if reads_text else "pass a folder of photos",
+    )
 
 
 _Found = tuple[str, Path, Label | None]
@@ -69,7 +105,7 @@ def _find(path: Path) -> Iterator[_Found]:
         return iter([(path.name, path, None)])
     if not path.is_dir():
         raise BadInput(
-            expected=f"a folder of examples, a photo or a .npz file at {path}",
+            expected=f"a folder of examples, a photo, .npz, .csv or .tsv file at {path}",
             found="nothing",
             remedy="check the path",
         )
@@ -104,7 +140,7 @@ def _in_class_folders(root: Path, folders: list[Path]) -> Iterator[_Found]:
         )
     for folder in folders:
         _check_inside(root, folder)
-        yield from _in_folder(root, folder, _label(folder.name))
+        yield from _in_folder(root, folder, read_label(folder.name))
 
 
 def _in_folder(root: Path, folder: Path, label: Label | None) -> Iterator[_Found]:
@@ -119,50 +155,21 @@ def _is_photo(file: Path) -> bool:
 
 
 def _in_table(root: Path) -> Iterator[_Found]:
-    table = root / _TABLE
-    rows = csv.DictReader(io.StringIO(_read_table(table), newline=""), strict=True)
-    try:
-        column = _label_column(rows.fieldnames or (), table)
-        for row in rows:
-            name, label = row["file"], row[column]
-            if not name or not label:
-                raise _bad_row(table, rows.line_num, "an empty cell")
-            yield name, _listed_file(root, name, rows.line_num), _label(label)
-    except csv.Error as error:
-        raise _bad_row(table, rows.line_num, str(error)) from None
-
-
-def _read_table(table: Path) -> str:
-    with table.open("rb") as file:
-        raw = file.read(_MAX_TABLE_BYTES + 1)
-    if len(raw) > _MAX_TABLE_BYTES:
+    table = open_table(root / _TABLE)
+    column = table.label_column
+    if "file" not in table.columns or column is None:
         raise BadInput(
-            expected=f"at most {_MAX_TABLE_BYTES // 10**6} MB in {table}",
-            found="more",
-            remedy="use fewer examples",
-        )
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise BadInput(
-            expected=f"UTF-8 text in {table}", found="other bytes", remedy="save it as UTF-8"
-        ) from None
-
-
-def _label_column(columns: Sequence[str], table: Path) -> str:
-    label = next((name for name in _LABEL_COLUMNS if name in columns), None)
-    if "file" not in columns or label is None:
-        raise BadInput(
-            expected=f"the columns file and label (or class_index) in {table}",
-            found=", ".join(map(str, columns))[:120] or "no columns",
+            expected=f"the columns file and label (or class_index) in {table.path}",
+            found=", ".join(table.columns)[:120] or "no columns",
             remedy="name them in the first line",
         )
-    return label
+    for line, row in table.rows("file", column):
+        yield row["file"], _listed_file(table, row["file"], line), table.label(row[column], line)
 
 
-def _listed_file(root: Path, name: str, line: int) -> Path:
-    parts = Path(name).parts
-    if Path(name).is_absolute() or ".." in parts or "\0" in name:
+def _listed_file(table: Table, name: str, line: int) -> Path:
+    root = table.path.parent
+    if Path(name).is_absolute() or ".." in Path(name).parts:
         raise _outside(root, f"{name[:80]!r} in line {line} of {_TABLE}")
     file = root / name
     try:
@@ -170,7 +177,7 @@ def _listed_file(root: Path, name: str, line: int) -> Path:
     except OSError:  # such as a name that is too long
         exists = False
     if not exists:
-        raise _bad_row(root / _TABLE, line, f"{name[:80]!r}, which is no file")
+        raise table.refuse(line, f"{name[:80]!r}, which is no file")
     _check_inside(root, file)
     return file
 
@@ -184,15 +191,3 @@ def _outside(root: Path, found: str) -> BadInput:
     return BadInput(
         expected=f"examples inside {root}", found=found, remedy="copy the photo into the folder"
     )
-
-
-def _bad_row(table: Path, line: int, found: str) -> BadInput:
-    return BadInput(
-        expected=f"a photo and its label in line {line} of {table}",
-        found=found,
-        remedy="correct or remove the line",
-    )
-
-
-def _label(text: str) -> Label:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else text

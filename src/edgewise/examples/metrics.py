@@ -1,142 +1,258 @@
-"""Shares of right or equal decisions, with the interval that their number of examples allows."""
+"""What can be measured on examples: one type, found by name."""
 
 from __future__ import annotations
 
+import enum
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgewise.errors import BadInput
+from edgewise.examples.custom import load_function, own_statistic
+from edgewise.examples.deciding import (
+    agreement_statistic,
+    f1_statistic,
+    macro_f1_statistic,
+    top_k_statistic,
+)
+from edgewise.examples.distances import absolute_error_statistic, cosine_statistic, kl_statistic
+from edgewise.examples.example_set import Examples, Label
+from edgewise.examples.intervals import Unit
+from edgewise.examples.ranking import recall_statistic, spearman_statistic
+from edgewise.examples.weighting import Statistic, observed
 from edgewise.tensors import Array
 
-# The 97.5 % point of the normal distribution: intervals of 95 %.
-_Z = 1.959963984540054
+_RECALL = re.compile(r"recall@([1-9][0-9]{0,5})")
+
+
+class Target(enum.StrEnum):
+    """What a metric compares outputs with."""
+
+    CLASSES = "classes"  # a class index per example
+    GROUPS = "groups"  # any label per example; equal ones belong together
+    NUMBERS = "numbers"  # a number per example
+    LABELS = "labels"  # the labels as they are
+    REFERENCE = "reference"  # the outputs of the network that is replaced; no labels needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """A share and where it may lie, with 95 % confidence.
+class Metric:
+    """A figure of merit of a network's outputs.
 
     Args:
-        low: from here, 0 to 1.
-        mid: the observed share.
-        high: to here.
-        n: how many examples it was observed on.
+        name: by which :func:`metric` finds it.
+        target: what the outputs are compared with.
+        unit: of the figure.
+        higher_is_better: whether more is better.
+        counts: whether each example is simply right or wrong.
+        groups: what each example belongs to, if intervals draw by it; see :meth:`drawn_by`.
+        statistic: the figure from outputs and target, for any weights of the examples.
 
-    >>> print(share(443, 500))
-    88.6 % (85.5 to 91.1 %, n = 500)
-    """
-
-    low: float
-    mid: float
-    high: float
-    n: int
-
-    def __str__(self) -> str:
-        low, mid, high = (f"{100 * value:.1f}" for value in (self.low, self.mid, self.high))
-        return f"{mid} % ({low} to {high} %, n = {self.n})"
-
-
-def share(successes: int, n: int) -> Interval:
-    """Wilson's score interval of a share, 95 %.
-
-    Unlike the usual normal interval it is right for few examples and for shares near 0 and 1.
-    Source: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209-212; recommended by Brown, Cai and
-    DasGupta, Statistical Science 16 (2001) 101-133.
-
-    Args:
-        successes: how many of the examples, 0 to ``n``.
-        n: the number of examples, at least 1.
-
-    Raises:
-        BadInput: on other counts.
-
-    >>> share(10, 10).low
-    0.722467200137...
-    """
-    if not 0 <= successes <= n or n < 1:
-        raise BadInput(
-            expected="at least one example to measure on",
-            found=f"{successes} of {n}",
-            remedy="add examples",
-        )
-    mid = successes / n
-    centre = (mid + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * math.sqrt(mid * (1 - mid) / n + _Z**2 / (4 * n**2))
-    low, high = max(0.0, centre - half), min(1.0, centre + half)
-    return Interval(low=min(low, mid), mid=mid, high=max(high, mid), n=n)
-
-
-def decisions(outputs: Array) -> NDArray[np.int64]:
-    """The class with the largest output of each example; the first one of equals.
-
-    Args:
-        outputs: logits or probabilities, one row per example, one column per class.
-
-    Raises:
-        BadInput: on another shape, or NaN.
-
-    >>> decisions(np.array([[0.1, 0.9], [0.8, 0.2]])).tolist()
-    [1, 0]
-    """
-    if outputs.ndim != 2 or outputs.shape[1] < 1 or not np.issubdtype(outputs.dtype, np.number):
-        raise BadInput(
-            expected="outputs as numbers of shape examples x classes",
-            found=f"{outputs.dtype.name} of shape {list(outputs.shape)}",
-            remedy="stack the outputs of batch 1, and choose the classifier's output",
-        )
-    if np.isnan(outputs).any():
-        raise BadInput(
-            expected="outputs that are numbers",
-            found="NaN",
-            remedy="check the model with: edgewise inspect MODEL",
-        )
-    return np.asarray(outputs.argmax(axis=1), np.int64)
-
-
-def top1(outputs: Array, labels: Sequence[int]) -> Interval:
-    """The share of examples whose largest output is their label.
-
-    Args:
-        outputs: one row per example, one column per class.
-        labels: class indices.
-
-    Raises:
-        BadInput: when the counts differ.
-
-    >>> top1(np.array([[0.1, 0.9], [0.8, 0.2]]), [1, 1]).mid
+    >>> metric("top1")(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
     0.5
     """
-    found = decisions(outputs)
-    _check_counts(len(found), len(labels))
-    return share(int((found == np.asarray(labels)).sum()), len(found))
+
+    name: str
+    target: Target
+    unit: Unit = Unit.SHARE
+    higher_is_better: bool = True
+    counts: bool = False
+    groups: tuple[Hashable, ...] | None = None
+    statistic: Callable[[Array, Array], Statistic]
+
+    def __call__(self, outputs: Array, target: Array) -> float:
+        """The figure on all examples.
+
+        Args:
+            outputs: one row per example.
+            target: see :meth:`target_for`.
+
+        Raises:
+            BadInput: when the two do not fit each other or the metric, or it is not defined.
+        """
+        return observed(self.statistic(outputs, target), len(outputs), self.name)
+
+    def drawn_by(self, groups: Sequence[Hashable]) -> Metric:
+        """The same metric; its intervals draw examples of one group together, as they are alike.
+
+        Metrics that compare with groups, such as recall, do so by themselves.
+
+        Args:
+            groups: what each example belongs to, such as ``examples.labels``.
+        """
+        return replace(self, groups=tuple(groups))
+
+    def target_for(
+        self,
+        examples: Examples,
+        *,
+        classes: Sequence[str] = (),
+        reference: Array | None = None,
+    ) -> Array:
+        """What outputs on ``examples`` are to be compared with.
+
+        Args:
+            examples: with labels, if the metric needs them.
+            classes: the model's class names in order of its outputs, for labels that are names.
+            reference: outputs of the network that is replaced, for metrics that need no labels.
+
+        Raises:
+            BadInput: when labels or outputs are missing, or are not what the metric needs.
+        """
+        if self.target is Target.REFERENCE:
+            return _reference(reference, self.name)
+        if self.target is Target.CLASSES:
+            return np.array(examples.class_indices(classes), np.int64)
+        _check_labelled(examples, self.name)
+        return _TARGETS[self.target](examples)
 
 
-def agreement(a: Array, b: Array) -> Interval:
-    """The share of examples on which two models decide alike.
-
-    Args:
-        a: outputs of one model, one row per example.
-        b: outputs of the other, for the same examples in the same order.
+def metric(name: str) -> Metric:
+    """A metric by name: one of :data:`METRICS`, ``recall@K``, or your ``module:function``.
 
     Raises:
-        BadInput: when the counts differ.
+        BadInput: on another name, listing these; or when a function cannot be loaded.
 
-    >>> agreement(np.array([[1.0, 0.0]]), np.array([[0.6, 0.4]])).mid
-    1.0
+    >>> metric("kl").higher_is_better
+    False
     """
-    left, right = decisions(a), decisions(b)
-    _check_counts(len(left), len(right))
-    return share(int((left == right).sum()), len(left))
+    if name in METRICS:
+        return METRICS[name]
+    recall = _RECALL.fullmatch(name)
+    if recall:
+        return _recall(int(recall[1]))
+    if ":" in name:
+        return load_metric(name)
+    raise BadInput(
+        expected=f"one of the metrics {', '.join(METRICS)}, recall@K or module:function",
+        found=repr(name)[:60],
+        remedy="choose one of them",
+    )
 
 
-def _check_counts(left: int, right: int) -> None:
-    if left != right:
+def load_metric(source: str) -> Metric:
+    """A metric of your own, such as ``scores:accuracy`` for ``accuracy`` in ``scores.py``.
+
+    The function takes the outputs (one row per example) and the labels as arrays and returns a
+    number. It may have the attributes ``higher_is_better`` (default true) and ``target``: one of
+    ``labels`` (default), ``classes``, ``groups``, ``numbers``, or ``reference`` for the outputs
+    of the network that is replaced in place of labels.
+
+    Args:
+        source: module and function; the module is looked for in the working folder first. Its
+            code is run.
+
+    Raises:
+        BadInput: when there is no such module or function, or the module fails.
+
+    >>> load_metric("statistics:fmean").target.value
+    'labels'
+    """
+    function = load_function(source)
+    target = getattr(function, "target", Target.LABELS.value)
+    if target not in set(Target):
         raise BadInput(
-            expected="as many outputs as labels or outputs to compare them with",
-            found=f"{left} and {right}",
-            remedy="pass the same examples on both sides",
+            expected=f"the attribute target of {source} as one of {', '.join(Target)}",
+            found=repr(target)[:60],
+            remedy="correct it",
         )
+    return Metric(
+        name=source,
+        target=Target(target),
+        unit=Unit.PLAIN,
+        higher_is_better=bool(getattr(function, "higher_is_better", True)),
+        statistic=own_statistic(function, source),
+    )
+
+
+def _recall(k: int) -> Metric:
+    return Metric(
+        name=f"recall@{k}",
+        target=Target.GROUPS,
+        statistic=partial(recall_statistic, k=k),
+    )
+
+
+_ALL = (
+    Metric(
+        name="top1", target=Target.CLASSES, counts=True, statistic=partial(top_k_statistic, k=1)
+    ),
+    Metric(
+        name="top5", target=Target.CLASSES, counts=True, statistic=partial(top_k_statistic, k=5)
+    ),
+    Metric(name="agreement", target=Target.REFERENCE, counts=True, statistic=agreement_statistic),
+    Metric(
+        name="kl",
+        target=Target.REFERENCE,
+        unit=Unit.NATS,
+        higher_is_better=False,
+        statistic=kl_statistic,
+    ),
+    Metric(name="cosine", target=Target.REFERENCE, unit=Unit.PLAIN, statistic=cosine_statistic),
+    _recall(1),
+    Metric(
+        name="spearman", target=Target.REFERENCE, unit=Unit.PLAIN, statistic=spearman_statistic
+    ),
+    Metric(name="f1", target=Target.CLASSES, statistic=f1_statistic),
+    Metric(name="f1_macro", target=Target.CLASSES, statistic=macro_f1_statistic),
+    Metric(
+        name="mae",
+        target=Target.NUMBERS,
+        unit=Unit.LABEL,
+        higher_is_better=False,
+        statistic=absolute_error_statistic,
+    ),
+)
+METRICS: Mapping[str, Metric] = MappingProxyType({one.name: one for one in _ALL})
+
+
+def _reference(reference: Array | None, name: str) -> Array:
+    if reference is None:
+        raise BadInput(
+            expected=f"outputs of the original network to compare with, for the metric {name!r}",
+            found="none",
+            remedy="run the original on the same examples and pass its outputs",
+        )
+    return reference
+
+
+def _check_labelled(examples: Examples, name: str) -> None:
+    unlabelled = next((i for i, label in enumerate(examples.labels) if label is None), None)
+    if unlabelled is not None:
+        raise BadInput(
+            expected=f"a label for every example, for the metric {name!r}",
+            found=f"none for {examples.names[unlabelled]}",
+            remedy="add labels, or use a metric without: agreement, kl, cosine, spearman",
+        )
+
+
+def _groups(examples: Examples) -> Array:
+    places: dict[Label | None, int] = {}
+    return np.array([places.setdefault(label, len(places)) for label in examples.labels])
+
+
+def _numbers(examples: Examples) -> Array:
+    for label, name in zip(examples.labels, examples.names, strict=True):
+        if not isinstance(label, int | float) or not math.isfinite(label):
+            raise BadInput(
+                expected=f"a number as the label of {name}",
+                found=repr(label)[:60],
+                remedy="correct the label, or use a metric for classes such as top1",
+            )
+    return np.array(examples.labels, np.float64)
+
+
+def _labels(examples: Examples) -> Array:
+    kinds = {type(label) for label in examples.labels}
+    mixed = str in kinds and len(kinds) > 1
+    return np.array(examples.labels, dtype=object if mixed else None)
+
+
+_TARGETS: Mapping[Target, Callable[[Examples], Array]] = MappingProxyType(
+    {Target.GROUPS: _groups, Target.NUMBERS: _numbers, Target.LABELS: _labels}
+)

@@ -49,7 +49,7 @@ def photo_examples(
     names: tuple[str, ...],
     labels: tuple[Label | None, ...],
     preparation: ImagePreparation,
-    input_name: str | None,
+    input_name: str,
 ) -> Examples:
     """Examples from photos; each is read once for its hash and its header checked.
 
@@ -61,9 +61,7 @@ def photo_examples(
         labels=labels,
         keys=tuple(map(_photo_key, files)),
         rows=tuple(range(len(files))),
-        source=PhotoSource(
-            files=files, preparation=preparation, input_name=input_name or preparation.input
-        ),
+        source=PhotoSource(files=files, preparation=preparation, input_name=input_name),
         recipe=write_preparation(preparation),
     )
 

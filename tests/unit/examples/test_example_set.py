@@ -122,3 +122,72 @@ def test_a_label_that_is_no_class_is_refused(
 ) -> None:
     with pytest.raises(BadInput, match=words):
         examples(["a"], [label]).class_indices(classes)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)), min_size=1, max_size=60),
+    st.integers(2, 6),
+    st.floats(0.01, 0.99),
+    st.integers(0, 3),
+)
+def test_every_example_is_reported_once_by_a_fold_that_never_saw_it_or_a_copy(
+    drawn: list[tuple[int, int]], k: int, calibrate: float, seed: int
+) -> None:
+    whole = examples([str(key) for key, _ in drawn], [label for _, label in drawn])
+    different = len(set(whole.keys))
+    try:
+        folds = whole.folds(k, calibrate=calibrate, seed=seed)
+    except BadInput as refusal:
+        assert f"different examples for {k} of them" in str(refusal)  # noqa: PT017 - too few
+        assert different < k or different - -(-different // k) < 2
+        return
+    assert len(folds) == k
+    reported = [row for fold in folds for row in fold.report.rows]
+    assert sorted(reported) == list(whole.rows)
+    for fold in folds:
+        contents = [set(part.keys) for part in parts(fold)]
+        assert all(contents)
+        assert contents[0].isdisjoint(contents[1])
+        assert (contents[0] | contents[1]).isdisjoint(contents[2])
+        assert sum(len(part) for part in parts(fold)) == len(whole)
+    assert whole.folds(k, calibrate=calibrate, seed=seed) == folds
+
+
+def test_folds_are_equally_large_and_have_every_label() -> None:
+    labels: list[int | str | None] = [i % 7 for i in range(105)]
+    for fold in examples([str(i) for i in range(105)], labels).folds(5):
+        assert [len(part) for part in parts(fold)] == [34, 50, 21]
+        assert sorted(fold.report.labels) == sorted(list(range(7)) * 3)
+        assert set(fold.calibrate.labels) == set(fold.select.labels) == set(range(7))
+
+
+def test_folds_follow_the_seed_but_not_the_order_of_reading() -> None:
+    keys, labels = [str(i) for i in range(40)], [f"c{i // 2}" for i in range(40)]
+    forward = examples(keys, list(labels)).folds(4)
+    backward = examples(keys[::-1], list(labels[::-1])).folds(4)
+    for one, other in zip(forward, backward, strict=True):
+        for left, right in zip(parts(one), parts(other), strict=True):
+            assert set(left.keys) == set(right.keys)
+    assert examples(keys, list(labels)).folds(4, seed=1) != forward
+
+
+def test_folds_of_one_example_per_label_follow_the_seed() -> None:
+    whole = examples([str(i) for i in range(20)], [f"c{i}" for i in range(20)])
+    assert whole.folds(seed=0) != whole.folds(seed=1)
+
+
+@pytest.mark.parametrize(("k", "count"), [(1, 9), (0, 9), (5, 4), (2, 2), (2, 3)])
+def test_folds_of_too_few_are_refused(k: int, count: int) -> None:
+    with pytest.raises(BadInput, match=f"for {k} of them, found {count} different of {count}"):
+        examples([str(i) for i in range(count)]).folds(k)
+
+
+@pytest.mark.parametrize("calibrate", [0.0, 1.0, -1.0, float("nan")])
+def test_folds_need_a_share_to_calibrate(calibrate: float) -> None:
+    with pytest.raises(BadInput, match="a share for calibrating between 0 and 1"):
+        examples(["a", "b", "c"]).folds(3, calibrate=calibrate)
+
+
+def test_a_class_index_beyond_any_model_is_refused() -> None:
+    with pytest.raises(BadInput, match="a class index as the label of n0"):
+        examples(["a"], [2**40]).class_indices()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgewise.engines import open_engine
 from edgewise.errors import BadInput
-from edgewise.examples import demo_photos, load_examples
+from edgewise.examples import demo_photos, estimate, load_examples, metric
+from edgewise.graphs import load
 from edgewise.preparation import ImagePreparation, prepare
 
 P = ImagePreparation(input="image", height=4, width=4, mean=(0, 0, 0), scale=(1, 1, 1))
@@ -209,10 +212,44 @@ def test_the_photos_of_the_demo_are_small_and_licensed_one_by_one() -> None:
             assert 200 <= min(image.size) <= 320
 
 
-def test_the_500_benchmark_photos_are_read() -> None:
-    folder = SHARED / "data" / "imagenet-500"
+def imagenet() -> Path:
+    folder = Path(os.environ.get("EDGEWISE_IMAGENET") or SHARED / "data" / "imagenet-500")
     if not folder.exists():
-        pytest.skip("needs ../shared, which is absent")
-    examples = load_examples(folder, P)
+        pytest.skip("needs EDGEWISE_IMAGENET or ../shared/data/imagenet-500, which are absent")
+    return folder
+
+
+def test_the_500_benchmark_photos_are_read() -> None:
+    examples = load_examples(imagenet(), P)
     assert len(examples) == 500
     assert examples.class_indices()[:3] == (0, 2, 4)
+    folds = examples.folds()
+    assert [len(fold.report) for fold in folds] == [100] * 5
+
+
+@pytest.mark.engine
+def test_lite0_knows_most_of_the_benchmark_photos() -> None:
+    """88.6 % of all 500; with 24 of them, 16 are five standard deviations away."""
+    path = SHARED / "models" / "efficientnet-lite0.onnx"
+    if not path.exists():
+        pytest.skip("needs ../shared, which is absent")
+    model = load(path)
+    preparation = ImagePreparation(
+        input="image",
+        height=224,
+        width=224,
+        crop_fraction=0.875,
+        mean=(127, 127, 127),
+        scale=(128, 128, 128),
+    )
+    examples = load_examples(imagenet(), preparation, inputs=model.inputs).pick(range(0, 480, 20))
+    with open_engine(path) as engine:
+        logits = np.concatenate([next(iter(engine.run(feeds).values())) for feeds in examples])
+    top1, top5 = metric("top1"), metric("top5")
+    target = top1.target_for(examples)
+    found = estimate(top1, logits, target, rng=np.random.default_rng(0))
+    assert found.mid >= 16 / 24
+    assert found.n == 24
+    assert top5(logits, target) >= found.mid
+    wrong = np.roll(target, 1)
+    assert top1(logits, wrong) < 3 / 24
