@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from edgewise.bundle import Bundle, open_bundle
     from edgewise.cost import Cost, Evidence, Forecast
     from edgewise.errors import BadInput, EdgewiseError, LinkFailed
+    from edgewise.examples import load_examples
     from edgewise.graphs import load
     from edgewise.planning import build_bundle, plan, plan_given
     from edgewise.profiling import count
@@ -40,6 +41,7 @@ _HOMES = {
     "connect": "running",
     "count": "profiling",
     "load": "graphs",
+    "load_examples": "examples",
     "measure_routes": "trials",
     "open_bundle": "bundle",
     "plan": "planning",
@@ -70,6 +72,7 @@ __all__ = [
     "connect",
     "count",
     "load",
+    "load_examples",
     "measure_routes",
     "open_bundle",
     "plan",

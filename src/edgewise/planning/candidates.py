@@ -237,7 +237,9 @@ def _join(stem: str, variant: str) -> str:
 def take_samples(
     split: Split, *, calibrate: int = 16, select: int = 32, report: int = 32
 ) -> Samples:
-    """The first examples of a split's parts, prepared and kept in memory.
+    """Some examples of a split's parts, prepared and kept in memory.
+
+    They are taken at equal steps: the first ones of class folders would all be of one class.
 
     Args:
         split: disjoint parts.
@@ -253,7 +255,8 @@ def take_samples(
 
 
 def _take(examples: Examples, count: int) -> tuple[Sample, ...]:
+    taken = min(count, len(examples))
+    places = [place * len(examples) // taken for place in range(taken)]
     return tuple(
-        Sample(feeds=examples.feeds(index), pixels=examples.pixels(index))
-        for index in range(min(count, len(examples)))
+        Sample(feeds=examples.feeds(place), pixels=examples.pixels(place)) for place in places
     )

@@ -151,6 +151,15 @@ def test_samples_are_counted_out(numbers: Path) -> None:
     assert all(sample.pixels is None for sample in many.select)
 
 
+def test_samples_come_from_the_whole_part(tmp_path: Path) -> None:
+    x = np.arange(60, dtype=np.float32).reshape(60, 1)
+    np.savez(tmp_path / "sorted.npz", x=x)
+    split = load_examples(tmp_path / "sorted.npz", None, input_name="x").split()
+    taken = [sample.feeds["x"].item() for sample in take_samples(split, report=5).report]
+    assert len(set(taken)) == 5
+    assert max(taken) - min(taken) > 30
+
+
 def test_candidates_are_values() -> None:
     sketch = _sketches(small.conv_net())[0]
     with pytest.raises(dataclasses.FrozenInstanceError):
