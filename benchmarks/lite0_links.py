@@ -30,7 +30,7 @@ from edgewise.planning import (
     build_bundle,
     take_samples,
 )
-from edgewise.preparation import Pixels, read_preparation
+from edgewise.preparation import Pixels, read_image_preparation
 from edgewise.shrinking import quantize
 from edgewise.specs import LinkSpec
 from edgewise.trials import Trial, measure_routes
@@ -50,7 +50,7 @@ ROUTES_PER_BUNDLE = 16
 
 def measure(args: argparse.Namespace) -> Findings:
     model = load(get("efficientnet-lite0"))
-    preparation = read_preparation(model.metadata[PREPARATION_KEY])
+    preparation = read_image_preparation(model.metadata[PREPARATION_KEY])
     split = load_examples(demo_photos()[0].parent, preparation).split(calibrate=0.27, select=0.33)
     samples = take_samples(split)
     int8, _ = quantize(model, [sample.feeds for sample in samples.calibrate])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Commands = Any  # argparse keeps the type of sub-parsers private
 
 _PIPE_COLUMNS = 160
+_FEWEST_BYTES = 100_000
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -65,25 +66,51 @@ def console() -> Console:
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """A callback that draws a bar on a terminal, and stays silent elsewhere."""
+def progress_bar(*, lines: bool = False) -> Iterator[Progress]:
+    """A callback that draws a bar on a terminal.
+
+    Args:
+        lines: elsewhere, a line on stderr for each thing that begins; without it, silence.
+    """
     if not sys.stderr.isatty():
-        yield _tell_nobody
+        yield _tell_beginnings() if lines else _tell_nobody
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[extent]}"))
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, Any] = {}
 
         def tell(text: str, done: int, total: int) -> None:
             if text not in tasks:
-                tasks[text] = bars.add_task(text, total=total)
-            bars.update(tasks[text], completed=done, total=total)
+                tasks[text] = bars.add_task(text, total=total, extent="")
+            bars.update(tasks[text], completed=done, total=total, extent=_extent(done, total))
 
         yield tell
+
+
+def _extent(done: int, total: int) -> str:
+    """Steps as they are; what is too much to be steps is bytes.
+
+    >>> _extent(2, 7), _extent(1_500_000, 83_506_384)
+    ('2/7', '1.5/83.5 MB')
+    """
+    if total < _FEWEST_BYTES:
+        return f"{done}/{total}"
+    return f"{done / 1e6:.1f}/{total / 1e6:.1f} MB"
+
+
+def _tell_beginnings() -> Progress:
+    told: set[str] = set()
+
+    def tell(text: str, done: int, total: int) -> None:
+        if text not in told:
+            told.add(text)
+            note(text)
+
+    return tell
 
 
 def _tell_nobody(text: str, done: int, total: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgewise.catalog import load_cloud, load_device, load_link
 from edgewise.cli.console import Commands, add_json, console, note, print_json, progress_bar
 from edgewise.cli.doctor import examine
-from edgewise.cli.models import open_model, preparation_of, require_studio
+from edgewise.cli.models import open_model, pictures_of, require_studio
 from edgewise.cli.options import check_bundle_folder, reads
 from edgewise.cli.plan import describe_variant, int8_variant, note_left_out
 from edgewise.errors import BadInput
@@ -105,7 +105,7 @@ def _read_photos(model: Model) -> tuple[Samples, tuple[_Photo, ...]]:
     from edgewise.planning import take_samples
     from edgewise.records import parse_json
 
-    examples = load_examples(demo_photos()[0].parent, preparation_of(model))
+    examples = load_examples(demo_photos()[0].parent, pictures_of(model))
     split = examples.split(calibrate=0.27, select=0.33)
     labels: Any = parse_json(model.metadata[LABELS_KEY], where=_MODEL)
     photos = []
@@ -124,7 +124,7 @@ def _plan(
     from edgewise.planning import Limits, Target, begin_study, build_bundle, left_out, routes_of
 
     device, cloud = load_device(_DEVICE), load_cloud("this-machine")
-    preparation = preparation_of(variants["full"])
+    preparation = pictures_of(variants["full"])
     with progress_bar() as progress:
         study = begin_study(variants, samples, preparation=preparation, progress=progress)
         plans = study.plans(

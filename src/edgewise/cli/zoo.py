@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgewise.cli.console import Commands, add_json, console, note, print_json
+from edgewise.cli.console import Commands, add_json, console, note, print_json, progress_bar
 from edgewise.cli.models import check_name, require_studio
+from edgewise.preparation import write_preparation
+from edgewise.units import format_bytes
 
 if TYPE_CHECKING:
     from edgewise.zoo import ZooEntry
@@ -36,8 +39,8 @@ def execute_list(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"entries": [_entry_json(entry) for entry in entries()]})
         return 0
-    rows = [(e.name, e.kind, e.licence, e.source, e.figures) for e in entries()]
-    columns = ["name", "kind", "licence", "source", "figures may be used for"]
+    rows = [(e.name, e.kind, format_bytes(e.size_bytes), e.licence, e.figures) for e in entries()]
+    columns = ["name", "kind", "size", "licence", "figures may be used for"]
     console().print(terminal_table(Sheet.of("Networks to try", columns, rows)))
     note("next: edgewise zoo get efficientnet-lite0")
     return 0
@@ -50,7 +53,8 @@ def execute_get(args: argparse.Namespace) -> int:
 
     known = {entry.name: entry for entry in entries()}
     check_name(args.name, kind="one of the zoo's networks", names=list(known))
-    path = get(args.name, progress=note)
+    with progress_bar(lines=True) as progress:
+        path = get(args.name, progress=progress)
     if args.output is not None:
         path = _copy(path, args.output)
     if args.json:
@@ -76,9 +80,14 @@ def _entry_json(entry: ZooEntry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "kind": entry.kind,
+        "size_bytes": entry.size_bytes,
         "licence": entry.licence,
         "licence_evidence": entry.licence_evidence,
         "source": entry.source,
+        "preparation": None
+        if entry.preparation is None
+        else json.loads(write_preparation(entry.preparation)),
         "classes": len(entry.labels),
+        "trained": entry.trained,
         "figures": entry.figures,
     }

@@ -29,7 +29,7 @@ from edgewise.planning.candidates import FULL, PIXEL_CODECS, Candidate, Samples
 from edgewise.planning.measuring import Cutter
 from edgewise.planning.study import Plan
 from edgewise.planning.traffic import served_name
-from edgewise.preparation import PixelCodec, max_encoded_bytes, read_preparation
+from edgewise.preparation import PixelCodec, max_encoded_bytes, read_image_preparation
 from edgewise.tensors import TensorSpec
 from edgewise.wire import Bound
 
@@ -106,7 +106,7 @@ def build_bundle(
         parts=tuple(piece.part for piece in pieces.values()),
         routes=routes,
         fallback=fallback,
-        needs=("image",) if preparation is not None else (),
+        needs=("image",) if (preparation or {}).get("kind") == "image" else (),
         labels=tuple(_read_json(full, LABELS_KEY) or ()),
         preparation=preparation,
         given_away=_given_away(pieces.values(), full),
@@ -169,7 +169,7 @@ def _add(pieces: dict[str, _Piece], name: str, model: Model, side: Side) -> None
 def _input_bounds(model: Model, codec: PayloadCodec) -> tuple[Bound, ...]:
     if codec not in PIXEL_CODECS:
         return tuple(Bound.exactly(spec) for spec in model.inputs)
-    preparation = read_preparation(model.metadata[PREPARATION_KEY])
+    preparation = read_image_preparation(model.metadata[PREPARATION_KEY])
     most = max_encoded_bytes(preparation, PixelCodec(codec.value))
     name = preparation.input
     return (Bound(name=name, dtype="uint8", shape=("bytes",), min_bytes=1, max_bytes=most),)

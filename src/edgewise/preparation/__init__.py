@@ -1,8 +1,14 @@
-"""Photos to tensors, exactly as the model's metadata says."""
+"""Photos and texts to tensors, exactly as the model's metadata says."""
 
 from edgewise.preparation.decoding import check_photo
+from edgewise.preparation.form import (
+    read_image_preparation,
+    read_preparation,
+    require_pictures,
+    write_preparation,
+)
 from edgewise.preparation.headers import PhotoFormat, PhotoHeader, read_photo_header
-from edgewise.preparation.image import ImagePreparation, read_preparation, write_preparation
+from edgewise.preparation.image import ImagePreparation
 from edgewise.preparation.photos import Pixels, normalise, open_pixels, prepare, read_photo_file
 from edgewise.preparation.pixels import (
     PixelCodec,
@@ -10,22 +16,33 @@ from edgewise.preparation.pixels import (
     encode_pixels,
     max_encoded_bytes,
 )
+from edgewise.preparation.text import TextPreparation, check_text, prepare_text
+from edgewise.preparation.tokenizer import TOKENIZER_KEY, Tokenizer, Tokens, open_tokenizer
 
 __all__ = [
+    "TOKENIZER_KEY",
     "ImagePreparation",
     "PhotoFormat",
     "PhotoHeader",
     "PixelCodec",
     "Pixels",
+    "TextPreparation",
+    "Tokenizer",
+    "Tokens",
     "check_photo",
+    "check_text",
     "decode_pixels",
     "encode_pixels",
     "max_encoded_bytes",
     "normalise",
     "open_pixels",
+    "open_tokenizer",
     "prepare",
+    "prepare_text",
+    "read_image_preparation",
     "read_photo_file",
     "read_photo_header",
     "read_preparation",
+    "require_pictures",
     "write_preparation",
 ]

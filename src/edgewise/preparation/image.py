@@ -1,19 +1,14 @@
-"""The recipe that turns a photo into a network's input, and its JSON form."""
+"""The recipe that turns a photo into a network's input."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgewise.errors import BadInput
-from edgewise.records import parse_json, read_record, write_record
 
-_SCHEMA = 1
-_KIND = "image"
 _MAX_SIDE = 4096
-_MAX_JSON_BYTES = 16_384
 _REMEDY = "correct the preparation in the model's metadata"
 CHANNELS: Mapping[str, int] = {"RGB": 3, "L": 1}
 RESAMPLES = ("bicubic", "bilinear")
@@ -95,40 +90,6 @@ def crop_box(width: int, height: int, crop_fraction: float) -> tuple[int, int, i
     side = max(1, math.floor(crop_fraction * min(width, height) + 1e-6))
     left, top = (width - side) // 2, (height - side) // 2
     return (left, top, left + side, top + side)
-
-
-def read_preparation(text: str) -> ImagePreparation:
-    """Read the JSON of the metadata key ``edgewise.preparation``.
-
-    Raises:
-        BadInput: on another schema or kind, or a field that does not fit.
-
-    >>> read_preparation('{"schema": 1, "kind": "image", "input": "x", "height": 2, "width": 2,'
-    ...                  ' "mode": "L", "mean": [0], "scale": [255]}').mode
-    'L'
-    """
-    where = "the preparation"
-    data = parse_json(text, where=where, max_bytes=_MAX_JSON_BYTES)
-    if not isinstance(data, dict):
-        raise BadInput(expected=f"a table in {where}", found=type(data).__name__, remedy=_REMEDY)
-    fields = dict(data)
-    _check_tag(fields.pop("schema", None), _SCHEMA, "schema")
-    _check_tag(fields.pop("kind", None), _KIND, "kind")
-    return read_record(ImagePreparation, fields, where=where)
-
-
-def write_preparation(preparation: ImagePreparation) -> str:
-    """The JSON of a preparation: the inverse of :func:`read_preparation`."""
-    return json.dumps({"schema": _SCHEMA, "kind": _KIND, **write_record(preparation)})
-
-
-def _check_tag(found: object, wanted: object, name: str) -> None:
-    if type(found) is not type(wanted) or found != wanted:
-        raise BadInput(
-            expected=f"a preparation of {name} {wanted!r}",
-            found=f"{name} {str(found)[:40]!r}" if found is not None else f"no {name}",
-            remedy="correct it, or install the edgewise that knows it",
-        )
 
 
 def _check_choices(preparation: ImagePreparation) -> None:

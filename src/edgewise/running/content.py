@@ -16,6 +16,7 @@ from edgewise.preparation import (
     ImagePreparation,
     PixelCodec,
     Pixels,
+    TextPreparation,
     encode_pixels,
     normalise,
     open_pixels,
@@ -82,8 +83,12 @@ class InputReader:
         self._inputs = {spec.name: spec for spec in _specs(manifest)}
         self._pace = pace
         self._preparation: ImagePreparation | None = None
+        self._reads_text = False
         if manifest.preparation is not None:
-            self._preparation = read_preparation(json.dumps(manifest.preparation))
+            preparation = read_preparation(json.dumps(manifest.preparation))
+            self._reads_text = isinstance(preparation, TextPreparation)
+            if isinstance(preparation, ImagePreparation):
+                self._preparation = preparation
 
     def read(self, value: Input) -> Content:
         """Check and prepare one input.
@@ -123,6 +128,12 @@ class InputReader:
 
     def _from_photo(self, value: Path | str | bytes | Pixels) -> Content:
         preparation = self._preparation
+        if self._reads_text:
+            raise BadInput(
+                expected=f"arrays for the inputs {', '.join(self._inputs)}",
+                found=f"a {type(value).__name__}, and this network reads text",
+                remedy="prepare the text first: edgewise.preparation.prepare_text gives arrays",
+            )
         if preparation is None:
             raise BadInput(
                 expected=f"arrays for the inputs {', '.join(self._inputs)}",

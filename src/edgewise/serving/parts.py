@@ -114,11 +114,11 @@ def _images(route: Route, manifest: Manifest, engine: Engine) -> Receiver:
         decode_pixels,
         encode_pixels,
         normalise,
-        read_preparation,
+        read_image_preparation,
     )
 
     bound, spec = _one_image(route, manifest, engine)
-    preparation = read_preparation(json.dumps(manifest.preparation))
+    preparation = read_image_preparation(json.dumps(manifest.preparation))
     codec = PixelCodec(route.codec.value)
 
     def receive(feeds: Feeds) -> Feeds:

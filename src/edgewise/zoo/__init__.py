@@ -7,14 +7,13 @@
 
 from __future__ import annotations
 
-from edgewise.zoo.cache import Progress, cache_folder
+from edgewise.zoo.cache import cache_folder
 from edgewise.zoo.entry import Recipe, ZooEntry
 from edgewise.zoo.fashion import FashionExamples, fashion_examples
 from edgewise.zoo.table import entries, get
 
 __all__ = [
     "FashionExamples",
-    "Progress",
     "Recipe",
     "ZooEntry",
     "cache_folder",

@@ -11,9 +11,6 @@ from pathlib import Path
 
 from edgewise.errors import BadInput
 
-Progress = Callable[[str], None]
-"""Told, in one line, what takes time."""
-
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Where the zoo keeps its files: ``$EDGEWISE_CACHE``, else in the user's cache folder.
@@ -64,20 +61,20 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         ) from None
 
 
-def keep(path: Path, data: bytes) -> None:
+def keep(path: Path, write: Callable[[Path], None]) -> None:
     """Put a file and its digest into the cache, both or neither visible as whole.
 
     Args:
         path: where; ``PATH.sha256`` stands beside it.
-        data: the bytes of the file.
+        write: writes the file to the path that it is given.
 
     Raises:
         BadInput: when the cache cannot be written.
     """
     with scratch_folder(path.parent) as folder:
         new, digest = folder / "file", folder / "digest"
-        new.write_bytes(data)
-        digest.write_text(f"{hashlib.sha256(data).hexdigest()}  {path.name}\n", encoding="ascii")
+        write(new)
+        digest.write_text(f"{file_digest(new)}  {path.name}\n", encoding="ascii")
         os.replace(new, path)
         os.replace(digest, _digest_path(path))
 

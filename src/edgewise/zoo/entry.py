@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from edgewise.preparation import ImagePreparation, write_preparation
-from edgewise.zoo.cache import Progress
+from edgewise.preparation import ImagePreparation, TextPreparation, write_preparation
+from edgewise.progress import Progress
 
 
 class Recipe(Protocol):
@@ -21,9 +21,23 @@ class Recipe(Protocol):
         ...
 
     def build(
-        self, name: str, metadata: Mapping[str, str], *, cache: Path, progress: Progress
-    ) -> bytes:
-        """The ONNX file."""
+        self,
+        name: str,
+        metadata: Mapping[str, str],
+        target: Path,
+        *,
+        cache: Path,
+        progress: Progress,
+    ) -> None:
+        """Write the ONNX file.
+
+        Args:
+            name: of the entry, and of the graph.
+            metadata: what the file says of itself.
+            target: the file that is written.
+            cache: the cache folder, for what is fetched.
+            progress: told how far it is, in bytes.
+        """
         ...
 
 
@@ -34,33 +48,39 @@ class ZooEntry:
     Args:
         name: how :func:`edgewise.zoo.get` calls it.
         kind: what it does.
+        size_bytes: of the ONNX file, to 1 %.
         licence: of the weights, as an SPDX expression.
         licence_evidence: the words that say so, quoted.
         source: where the weights come from.
-        preparation: how an input is made for it.
-        labels: the classes, in the order of its outputs.
+        preparation: how an input is made for it; None when its inputs are tensors.
+        labels: the classes, in the order of its outputs; none when it names no classes.
+        trained: whether the weights were trained; random ones are for timing and planning only.
         figures: what figures measured with it may claim.
         recipe: how the ONNX file is made.
     """
 
     name: str
     kind: str
+    size_bytes: int
     licence: str
     licence_evidence: str
     source: str
-    preparation: ImagePreparation
-    labels: tuple[str, ...] = field(repr=False)
+    preparation: ImagePreparation | TextPreparation | None = None
+    labels: tuple[str, ...] = field(default=(), repr=False)
+    trained: bool = True
     figures: str
     recipe: Recipe = field(repr=False)
 
     def metadata(self) -> dict[str, str]:
         """What the ONNX file says of itself, for its ``metadata_props``."""
-        return {
-            "edgewise.preparation": write_preparation(self.preparation),
-            "edgewise.labels": json.dumps(self.labels, ensure_ascii=False),
-            "edgewise.licence": self.licence,
-            "edgewise.source": self.source,
-        }
+        said = {"edgewise.licence": self.licence, "edgewise.source": self.source}
+        if self.preparation is not None:
+            said["edgewise.preparation"] = write_preparation(self.preparation)
+        if self.labels:
+            said["edgewise.labels"] = json.dumps(self.labels, ensure_ascii=False)
+        if not self.trained:
+            said["edgewise.figures"] = self.figures
+        return said
 
     def key(self) -> str:
         """What the cache knows the file by: changes whenever its bytes would."""

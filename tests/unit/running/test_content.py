@@ -105,6 +105,17 @@ def test_a_photo_needs_a_preparation(manifest: Manifest):
         reader(bare).read(b"photo")
 
 
+def test_a_network_that_reads_text_takes_arrays_for_now(manifest: Manifest):
+    text = replace(manifest, preparation={"schema": 1, "kind": "text", "input_ids": "image"})
+    with pytest.raises(BadInput) as refused:
+        reader(text).read("a sentence")
+    assert str(refused.value) == (
+        "expected arrays for the inputs image, found a str, and this network reads text; "
+        "prepare the text first: edgewise.preparation.prepare_text gives arrays"
+    )
+    assert reader(text).read(image()).feeds()["image"] is not None
+
+
 def test_one_array_is_not_enough_for_two_inputs(manifest: Manifest):
     a, b = (TensorSpec(name=name, dtype="float32", shape=(1,)) for name in "ab")
     with pytest.raises(BadInput, match="expected a mapping with the inputs a, b, found a single"):

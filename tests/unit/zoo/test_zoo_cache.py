@@ -9,6 +9,10 @@ from edgewise.errors import BadInput
 from edgewise.zoo.cache import cache_folder, is_kept, keep
 
 
+def write_abc(path: Path) -> None:
+    path.write_bytes(b"abc")
+
+
 def test_a_relative_xdg_cache_home_is_ignored() -> None:
     assert cache_folder({"XDG_CACHE_HOME": "here"}) == Path.home() / ".cache" / "edgewise"
 
@@ -24,7 +28,7 @@ def test_a_tilde_in_the_setting_is_the_home_folder() -> None:
 def test_a_kept_file_stands_beside_its_digest(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "net.onnx"
     assert not is_kept(path)
-    keep(path, b"abc")
+    keep(path, write_abc)
     assert is_kept(path)
     assert sorted(item.name for item in path.parent.iterdir()) == ["net.onnx", "net.onnx.sha256"]
     # The digest of "abc": FIPS 180-2, appendix B.1.
@@ -34,7 +38,7 @@ def test_a_kept_file_stands_beside_its_digest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["net.onnx", "net.onnx.sha256"])
 @pytest.mark.parametrize("damage", [b"", b"abd", b"\xff\xfe"])
 def test_a_damaged_file_or_digest_is_not_kept(tmp_path: Path, name: str, damage: bytes) -> None:
-    keep(tmp_path / "net.onnx", b"abc")
+    keep(tmp_path / "net.onnx", write_abc)
     (tmp_path / name).write_bytes(damage)
     assert not is_kept(tmp_path / "net.onnx")
 
@@ -45,7 +49,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2, hard))
     try:
         with pytest.raises(BadInput) as caught:
-            keep(tmp_path / "models" / "net.onnx", b"abc")
+            keep(tmp_path / "models" / "net.onnx", write_abc)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.found == "File too large"
