@@ -62,15 +62,44 @@ def _brute_force(flow: Flow, graph: onnx_ir.Graph) -> set[str]:
     legal = set()
     for content in flow.content - set(graph.inputs):
         after = _closure(flow, {content}, any_input=True)
+        before = _made_with(flow, content)
         carried = {
             value
-            for value in set(flow.dependent) - flow.content - after
-            if not value.dtype.is_floating_point()
+            for value in set(flow.dependent) - flow.content
+            if value in before and not value.dtype.is_floating_point()
         }
         computed = _closure(flow, {content} | carried, any_input=False)
         if outputs <= computed and outputs <= after and outputs != {content}:
             legal.add(content.name)
     return legal
+
+
+def _made_with(flow: Flow, content: onnx_ir.Value) -> set[onnx_ir.Value]:
+    """What can be computed by the nodes that the content needs, and by those beside content."""
+    leading, stack = {content}, [content]
+    while stack:
+        node = stack.pop().producer()
+        for value in flow.reads[node] if node is not None else ():
+            if value in flow.dependent and value not in leading:
+                leading.add(value)
+                stack.append(value)
+    useful = _by_content_alone(flow, content)
+    inputs = {value for value in flow.dependent if value.producer() is None}
+    found = leading | inputs
+    for node in flow.nodes:
+        ready = all(value in found for value in flow.reads[node] if value in flow.dependent)
+        if ready and not any(out in useful for out in node.outputs):
+            found.update(node.outputs)
+    return found
+
+
+def _by_content_alone(flow: Flow, content: onnx_ir.Value) -> set[onnx_ir.Value]:
+    graph = content.graph
+    useful = {value for value in graph.outputs if value in flow.content}
+    for node in reversed(flow.nodes):
+        if any(out in useful for out in node.outputs):
+            useful.update(value for value in flow.reads[node] if value in flow.content)
+    return useful
 
 
 def _closure(flow: Flow, start: set[onnx_ir.Value], *, any_input: bool) -> set[onnx_ir.Value]:

@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgewise.catalog import load_cloud, load_device, load_link
 from edgewise.cli.console import Commands, add_json, console, note, print_json, progress_bar
@@ -101,13 +101,12 @@ def execute(args: argparse.Namespace) -> int:
 def _read_photos(model: Model) -> tuple[Samples, tuple[_Photo, ...]]:
     from edgewise.engines import open_engine
     from edgewise.examples import demo_photos, load_examples
-    from edgewise.graphs import LABELS_KEY, to_bytes
+    from edgewise.graphs import LABELS_KEY, read_labels, to_bytes
     from edgewise.planning import take_samples
-    from edgewise.records import parse_json
 
     examples = load_examples(demo_photos()[0].parent, pictures_of(model))
     split = examples.split(calibrate=0.27, select=0.33)
-    labels: Any = parse_json(model.metadata[LABELS_KEY], where=_MODEL)
+    labels = read_labels(model.metadata[LABELS_KEY])
     photos = []
     with open_engine(to_bytes(model)) as engine:
         for index, name in enumerate(split.report.names):

@@ -1,8 +1,10 @@
-"""``edgewise inspect``: what a network is, and where it can be cut."""
+"""``edgewise inspect``: what a network is, what it costs, and where it can be cut."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
+from typing import TYPE_CHECKING
 
 from edgewise.cli.console import (
     Commands,
@@ -12,45 +14,77 @@ from edgewise.cli.console import (
     print_json,
     printable,
 )
-from edgewise.cli.models import add_model, open_model
-from edgewise.cli.options import add_html
+from edgewise.cli.models import add_model, data_word, open_model
+from edgewise.cli.options import add_html, add_node_data, add_sizes
+
+if TYPE_CHECKING:
+    from edgewise.profiling import Inspection
+
+_COSTS = ("macs", "bytes", "weights")
 
 
 def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("inspect", help="what a network is, and where it can be cut")
     add_model(parser)
+    add_sizes(parser)
+    parser.add_argument("--all", action="store_true", help="every single cut, not the best alone")
+    parser.add_argument(
+        "--by",
+        choices=_COSTS,
+        default="macs",
+        help="what colours the graph in --html and --node-data (macs)",
+    )
+    parser.add_argument(
+        "--no-trim", action="store_true", help="do not try what can go; it takes some runs"
+    )
     add_html(parser)
+    add_node_data(parser)
     add_json(parser)
     parser.set_defaults(execute=execute)
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Print inputs, operators, MACs, bytes, peak memory and legal cuts."""
+    """Print inputs, operators, MACs, bytes, peak memory, what can go and the best cuts."""
     model = open_model(args.model)
-    from edgewise.graphs import find_cuts
-    from edgewise.profiling import count
+    from edgewise.profiling import inspect
+    from edgewise.reporting import inspection_json, write_inspection, write_node_data
+
+    found = inspect(model, batch=args.batch, axes=dict(args.axis), trimming=not args.no_trim)
+    if args.html is not None:
+        write_inspection(args.html, found, by=args.by)
+    if args.node_data is not None:
+        write_node_data(args.node_data, found, by=args.by)
+    if args.json:
+        print_json(inspection_json(found))
+        return 0
+    _show(found, every=args.all)
+    for path in (args.html, args.node_data):
+        if path is not None:
+            note(f"wrote {path}")
+    note(_next(args, found))
+    return 0
+
+
+def _show(found: Inspection, *, every: bool) -> None:
     from edgewise.reporting import (
         cuts_table,
         inspection_facts,
-        inspection_json,
+        operators_table,
         terminal_table,
-        write_report,
+        trim_table,
     )
 
-    profile, cuts = count(model), find_cuts(model)
-    facts, sheet = inspection_facts(model, profile), cuts_table(cuts, profile)
-    if args.html is not None:
-        write_report(args.html, title=model.name, facts=facts, sheets=[sheet])
-    if args.json:
-        print_json(inspection_json(model, profile, cuts))
-        return 0
-    for name, text in facts.items():
-        print(f"{name:8} {printable(text)}")
-    console().print(terminal_table(sheet))
-    if args.html is not None:
-        note(f"wrote {args.html}")
-    note(
-        f"next: edgewise plan {args.model} --device slow-phone --link lte --data PHOTOS -o BUNDLE"
-    )
-    return 0
+    screen = console()
+    for name, text in inspection_facts(found).items():
+        print(f"{name:8} {printable(text)}", flush=True)
+    for sheet in (operators_table(found), trim_table(found), cuts_table(found, every=every)):
+        if sheet is not None and sheet.rows:
+            screen.print(terminal_table(sheet))
+        elif sheet is not None:
+            print(sheet.remark)
+
+
+def _next(args: argparse.Namespace, found: Inspection) -> str:
+    words = ("edgewise", "plan", args.model, "--device", "slow-phone", "--link", "lte")
+    return f"next: {shlex.join(words)} --data {data_word(found.model)} -o BUNDLE"

@@ -9,12 +9,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgewise.cli.console import note
+from edgewise.cli.console import progress_bar
 from edgewise.errors import BadInput, MissingExtra
 
 if TYPE_CHECKING:
     from edgewise.graphs import Model
-    from edgewise.preparation import ImagePreparation
+    from edgewise.preparation import ImagePreparation, TextPreparation
+_FROM_TORCH = (
+    "a PyTorch file",
+    "export it: torch.onnx.export(module, (example,), 'net.onnx'), or in Python: "
+    "edgewise.load(module, example=(example,))",
+)
+_FOREIGN = {
+    **dict.fromkeys((".pt", ".pth", ".pt2", ".ckpt", ".bin"), _FROM_TORCH),
+    ".safetensors": ("weights without a graph", "export the whole network to ONNX"),
+    ".tflite": ("a TensorFlow Lite network", "convert it: python -m tf2onnx.convert --tflite"),
+    ".h5": ("a Keras network", "export it: model.export('net.onnx', format='onnx')"),
+    ".keras": ("a Keras network", "export it: model.export('net.onnx', format='onnx')"),
+}
 STUDIO = ("PIL", "jinja2", "networkx", "onnx", "onnx_ir", "rich")
 """The modules that making bundles takes."""
 
@@ -40,10 +52,21 @@ def open_model(text: str) -> Model:
     from edgewise.graphs import load
 
     path = Path(text)
+    _refuse_foreign(path)
     if path.exists() or path.suffix == ".onnx" or "/" in text:
         return load(path)
     check_name(text, kind="an ONNX file or one of", names=[e.name for e in zoo.entries()])
-    return load(zoo.get(text, progress=note))
+    with progress_bar(lines=True) as progress:
+        path = zoo.get(text, progress=progress)
+    return load(path)
+
+
+def _refuse_foreign(path: Path) -> None:
+    if path.suffix.lower() in _FOREIGN and path.is_file():
+        found, remedy = _FOREIGN[path.suffix.lower()]
+        raise BadInput(
+            expected=f"an ONNX file at {path}", found=f"{found}, by its name", remedy=remedy
+        )
 
 
 def check_name(text: str, *, kind: str, names: Sequence[str]) -> None:
@@ -61,13 +84,36 @@ def check_name(text: str, *, kind: str, names: Sequence[str]) -> None:
         )
 
 
-def preparation_of(model: Model) -> ImagePreparation | None:
-    """How photos become the model's input, when its metadata says."""
+def pictures_of(model: Model) -> ImagePreparation | None:
+    """How photos become the model's input; None when it takes texts or tensors."""
+    preparation = preparation_of(model)
+    from edgewise.preparation import ImagePreparation
+
+    return preparation if isinstance(preparation, ImagePreparation) else None
+
+
+def preparation_of(model: Model) -> ImagePreparation | TextPreparation | None:
+    """How photos or texts become the model's inputs, when its metadata says."""
     from edgewise.graphs import PREPARATION_KEY
     from edgewise.preparation import read_preparation
 
     text = model.metadata.get(PREPARATION_KEY)
     return None if text is None else read_preparation(text)
+
+
+def data_word(model: Model) -> str:
+    """What examples of this network are, for a command to be typed."""
+    from edgewise.graphs import PREPARATION_KEY
+    from edgewise.preparation import ImagePreparation, read_preparation
+
+    text = model.metadata.get(PREPARATION_KEY)
+    try:
+        preparation = None if text is None else read_preparation(text)
+    except BadInput:  # whoever needs it will say so
+        preparation = None
+    if preparation is None:
+        return "EXAMPLES.npz"
+    return "PHOTOS" if isinstance(preparation, ImagePreparation) else "TEXTS.csv"
 
 
 def require_studio() -> None:

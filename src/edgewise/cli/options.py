@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +13,7 @@ from edgewise.errors import BadInput
 from edgewise.units import parse_duration
 
 T = TypeVar("T")
+_LARGEST_AXIS = 1_000_000_000
 
 
 def reads(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -40,21 +42,77 @@ duration = reads(parse_duration)
 share = reads(_share)
 
 
-def _page(text: str) -> Path:
-    path = Path(text)
-    if not text or path.is_dir():
+def _axis(text: str) -> tuple[str, int]:
+    name, _, size = text.rpartition("=")
+    if not name or not _is_size(size):
         raise BadInput(
-            expected="a file to write the page to",
-            found=f"the folder {text}" if text else "no name",
-            remedy="name one, such as report.html",
+            expected="an axis with its size, such as sequence=64",
+            found=repr(text[:80]),
+            remedy=f"use a whole number from 1 to {_LARGEST_AXIS}",
         )
-    return path
+    return name, int(size)
+
+
+def _batch(text: str) -> int:
+    if not _is_size(text):
+        raise BadInput(
+            expected="a batch of at least 1",
+            found=repr(text[:80]),
+            remedy=f"use a whole number from 1 to {_LARGEST_AXIS}",
+        )
+    return int(text)
+
+
+def _is_size(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,10}", text) is not None and 1 <= int(text) <= _LARGEST_AXIS
+
+
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    """The options that give open axes a size."""
+    parser.add_argument(
+        "--axis",
+        type=reads(_axis),
+        action="append",
+        default=[],
+        metavar="NAME=SIZE",
+        help="the size of an axis that the network leaves open (128); repeatable",
+    )
+    parser.add_argument(
+        "--batch", type=reads(_batch), default=1, metavar="N", help="inputs at once (1)"
+    )
+
+
+def _file(what: str, example: str) -> Callable[[str], Path]:
+    def read(text: str) -> Path:
+        path = Path(text)
+        if not text or path.is_dir():
+            raise BadInput(
+                expected=f"a file to write {what} to",
+                found=f"the folder {text}" if text else "no name",
+                remedy=f"name one, such as {example}",
+            )
+        return path
+
+    return reads(read)
 
 
 def add_html(parser: argparse.ArgumentParser) -> None:
     """The option that writes what is shown as a page too."""
     parser.add_argument(
-        "--html", type=reads(_page), metavar="FILE", help="write a one-file report too"
+        "--html",
+        type=_file("the page", "report.html"),
+        metavar="FILE",
+        help="write a one-file report too",
+    )
+
+
+def add_node_data(parser: argparse.ArgumentParser) -> None:
+    """The option that writes what another program lays over its drawing of the graph."""
+    parser.add_argument(
+        "--node-data",
+        type=_file("the node data", "node-data.json"),
+        metavar="FILE",
+        help="write costs that model-explorer lays over its graph too",
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from edgewise.catalog import load_cloud, load_device, load_link
 from edgewise.cli.console import Commands, add_json, console, note, print_json, progress_bar
-from edgewise.cli.models import add_model, open_model, preparation_of, require_studio
+from edgewise.cli.models import add_model, open_model, pictures_of, preparation_of, require_studio
 from edgewise.cli.options import add_html, add_limits, check_bundle_folder
 from edgewise.errors import BadInput, LimitNotMet
 from edgewise.specs import CloudSpec, DeviceSpec, LinkSpec
@@ -156,6 +156,7 @@ def read_samples(model: Model, data: Path | None) -> Samples:
     """Examples for ranges and for judging, from ``--data``."""
     from edgewise.examples import load_examples
     from edgewise.planning import take_samples
+    from edgewise.preparation import TOKENIZER_KEY
 
     if data is None:
         raise BadInput(
@@ -163,7 +164,12 @@ def read_samples(model: Model, data: Path | None) -> Samples:
             found="no --data",
             remedy="pass --data DIR, a folder of photos or an .npz file",
         )
-    examples = load_examples(data, preparation_of(model))
+    examples = load_examples(
+        data,
+        preparation_of(model),
+        inputs=model.inputs,
+        tokenizer=model.metadata.get(TOKENIZER_KEY),
+    )
     if len(examples) < _FEWEST_EXAMPLES:
         raise BadInput(
             expected=f"at least {_FEWEST_EXAMPLES} examples in {data}",
@@ -211,7 +217,7 @@ def _make_plans(
             variants,
             samples,
             [Target(device=places.device, link=link, cloud=places.cloud) for link in places.links],
-            preparation=preparation_of(variants["full"]),
+            preparation=pictures_of(variants["full"]),
             settings=Settings(limits=limits),
             progress=progress,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,9 +34,10 @@ class OnnxRuntimeEngine:
         model: a path, or the bytes of the file.
         threads: threads of one run, at least 1; 1 unless said, so that figures compare.
         optimisation: how far onnxruntime may rewrite the graph.
+        custom_ops: libraries that define operators; native code, so only those the user names.
 
     Raises:
-        BadInput: when onnxruntime cannot load the network, or there are no threads.
+        BadInput: when onnxruntime cannot load the network or a library, or there are no threads.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class OnnxRuntimeEngine:
         *,
         threads: int = 1,
         optimisation: Optimisation = Optimisation.ALL,
+        custom_ops: Sequence[Path] = (),
     ) -> None:
         if threads < 1:  # onnxruntime would take all cores, and no figure would say so
             raise BadInput(
@@ -60,6 +62,8 @@ class OnnxRuntimeEngine:
         if isinstance(model, bytes):
             # Bytes carry all their weights: else they could name a file of the working folder.
             options.add_session_config_entry(_EXTERNAL_WEIGHTS, os.devnull)
+        for library in custom_ops:
+            _register(options, library)
         source = model if isinstance(model, bytes) else str(model)
         try:
             self._session: Any = ort.InferenceSession(
@@ -128,10 +132,27 @@ class OnnxRuntimeEngine:
 
 
 def open_engine(
-    model: Path | bytes, *, threads: int = 1, optimisation: Optimisation = Optimisation.ALL
+    model: Path | bytes,
+    *,
+    threads: int = 1,
+    optimisation: Optimisation = Optimisation.ALL,
+    custom_ops: Sequence[Path] = (),
 ) -> OnnxRuntimeEngine:
     """Load a network for running; see :class:`OnnxRuntimeEngine`."""
-    return OnnxRuntimeEngine(model, threads=threads, optimisation=optimisation)
+    return OnnxRuntimeEngine(
+        model, threads=threads, optimisation=optimisation, custom_ops=custom_ops
+    )
+
+
+def _register(options: Any, library: Path) -> None:
+    try:
+        options.register_custom_ops_library(str(library.absolute()))
+    except Exception as error:
+        raise BadInput(
+            expected=f"a library of onnxruntime operators at {library}",
+            found=_first_line(error),
+            remedy="give the shared library (.so, .dll, .dylib) that defines the operators",
+        ) from None
 
 
 def _first_line(error: Exception) -> str:

@@ -2,34 +2,66 @@
 
 from edgewise.graphs.cuts import Cut, find_cuts
 from edgewise.graphs.cutting import Halves, cut, wire_name
-from edgewise.graphs.listing import ListedNode, ListedTensor, Listing, list_graph
+from edgewise.graphs.feeds import random_feeds
+from edgewise.graphs.fixing import fix_axes
+from edgewise.graphs.frontiers import Frontiers, find_frontiers
+from edgewise.graphs.holdings import Holding, weights_held
+from edgewise.graphs.listing import ListedBody, ListedNode, ListedTensor, Listing, list_graph
 from edgewise.graphs.loading import load
-from edgewise.graphs.model import LABELS_KEY, PREPARATION_KEY, Model, save, to_bytes
+from edgewise.graphs.metadata import read_labels
+from edgewise.graphs.model import (
+    LABELS_KEY,
+    PREPARATION_KEY,
+    TOKENIZER_KEY,
+    Model,
+    save,
+    to_bytes,
+)
+from edgewise.graphs.outlines import Outline, OutlinedNode, OutlinedTensor, outline
 from edgewise.graphs.payloads import Payload, QuantRange, quantisation
-from edgewise.graphs.proof import Proof, check_proof, prove, prove_cuts, random_feeds
+from edgewise.graphs.proof import Proof, check_proof, prove, prove_cuts
+from edgewise.graphs.trimming import Pass, Removal, Trim, Trimmed, Undone, trim
 
 __all__ = [
     "LABELS_KEY",
     "PREPARATION_KEY",
+    "TOKENIZER_KEY",
     "Cut",
+    "Frontiers",
     "Halves",
+    "Holding",
+    "ListedBody",
     "ListedNode",
     "ListedTensor",
     "Listing",
     "Model",
+    "Outline",
+    "OutlinedNode",
+    "OutlinedTensor",
+    "Pass",
     "Payload",
     "Proof",
     "QuantRange",
+    "Removal",
+    "Trim",
+    "Trimmed",
+    "Undone",
     "check_proof",
     "cut",
     "find_cuts",
+    "find_frontiers",
+    "fix_axes",
     "list_graph",
     "load",
+    "outline",
     "prove",
     "prove_cuts",
     "quantisation",
     "random_feeds",
+    "read_labels",
     "save",
     "to_bytes",
+    "trim",
+    "weights_held",
     "wire_name",
 ]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx_ir
 
 from edgewise.errors import BadInput
+from edgewise.graphs.chain import trace_chain
 from edgewise.graphs.flow import Flow, trace_flow
 from edgewise.graphs.model import Model
-from edgewise.graphs.values import has_spec, input_symbols, is_floating, spec_of
+from edgewise.graphs.riding import Riders
+from edgewise.graphs.values import has_spec, input_symbols, spec_of
 from edgewise.tensors import Axes, Role, TensorSpec
 
 
@@ -64,138 +66,57 @@ def find_cuts(model: Model) -> tuple[Cut, ...]:
 
     A cut is legal when every output is computed from its tensors and constants alone, and none
     without its content tensor; when the content tensor is computed by some operator; and when
-    some operator is left after it. Integer and Boolean structure tensors that the second half
-    needs ride along; floating-point structure, such as a mask made of zeros and minus infinity,
-    is computed again from the integers it came from. Constants are copied, they never cross.
+    some operator is left after it. Constants are copied, they never cross.
+
+    Structure that the second half needs is carried or computed again, whichever is fewer bytes
+    (a minimum cut; the batch counts 1 and any other symbolic axis 128): a narrow mask rather than
+    the integers it came from, nothing where its source crosses anyway. Floating-point structure,
+    such as a mask made of zeros and minus infinity, is computed again as long as it can be.
 
     A tensor whose type has no wire form, or whose shape cannot be inferred up to the inputs'
     symbolic axes, is no cut, because nobody could say how many bytes it has.
 
-    Dominators in linear time: among the content values that lie on some path from an input to an
-    output, in any topological order, a value lies on *all* such paths if and only if no edge
-    jumps over it. (If it is on all of them, each other value is before or after it in every
-    order, so nothing jumps over it; if nothing jumps over it, no path can avoid it.)
+    The candidates are the values that no path of content avoids, found in time linear in the
+    graph: see :func:`edgewise.graphs.chain.trace_chain`. Cuts through more tensors are between
+    them: see :func:`edgewise.graphs.find_frontiers`.
     """
     graph = model.ir.graph
     flow = trace_flow(graph)
-    chain = _content_chain(flow, graph)
-    symbols = input_symbols(graph)
-    cuts = [
-        _make_cut(flow, frontier, value)
-        for value, frontier in _frontiers(flow, graph, chain)
-        if value.producer() is not None and all(has_spec(member, symbols) for member in frontier)
-    ]
-    return tuple(reversed(cuts))
+    chain = trace_chain(flow, graph)
+    riders, maker = Riders(flow, chain, graph), CutMaker(flow, graph)
+    cuts = []
+    for level in reversed(range(len(chain.members))):
+        content = chain.members[level]
+        riders.enter(level)
+        border = riders.border(0, frozenset({content}))
+        if border is not None and not border.content and content.producer() is not None:
+            cuts.append(maker.make((content,), border.structure))
+    return tuple(cut for cut in reversed(cuts) if cut is not None)
 
 
-def _make_cut(flow: Flow, frontier: Sequence[onnx_ir.Value], content: onnx_ir.Value) -> Cut:
-    riding = sorted(
-        (value for value in frontier if value is not content), key=flow.dependent.__getitem__
-    )
-    return Cut(
-        tensors=(
-            spec_of(content),
-            *(spec_of(value, role=Role.STRUCTURE) for value in riding),
+class CutMaker:
+    """Makes cuts of one network through its values."""
+
+    def __init__(self, flow: Flow, graph: onnx_ir.Graph) -> None:
+        self._order, self._symbols = flow.dependent, input_symbols(graph)
+        self._known: dict[tuple[onnx_ir.Value, Role], TensorSpec | None] = {}
+
+    def make(
+        self, content: Iterable[onnx_ir.Value], structure: Iterable[onnx_ir.Value]
+    ) -> Cut | None:
+        """A cut, each kind of tensor in the graph's order; None when one of them cannot cross."""
+        specs = (
+            *(self._spec(value, Role.CONTENT) for value in self._sorted(content)),
+            *(self._spec(value, Role.STRUCTURE) for value in self._sorted(structure)),
         )
-    )
+        known = tuple(spec for spec in specs if spec is not None)
+        return Cut(tensors=known) if len(known) == len(specs) else None
 
+    def _sorted(self, values: Iterable[onnx_ir.Value]) -> list[onnx_ir.Value]:
+        return sorted(values, key=self._order.__getitem__)
 
-def _content_chain(flow: Flow, graph: onnx_ir.Graph) -> list[onnx_ir.Value]:
-    """The values that every path of content from the inputs to the outputs goes through."""
-    ends = _content_ends(flow, graph)
-    useful = _leading_to(flow, ends)
-    order = [value for value in flow.dependent if value in useful]
-    position = {value: index for index, value in enumerate(order)}
-    reach = {value: len(order) if value in ends else position[value] for value in order}
-    for node in flow.nodes:
-        furthest = max((position[out] for out in node.outputs if out in useful), default=-1)
-        for value in flow.reads[node]:
-            if value in useful:
-                reach[value] = max(reach[value], furthest)
-    inputs = [position[value] for value in graph.inputs if value in useful]
-    jumped_to = max(inputs, default=0)
-    chain = []
-    for value in order:
-        if jumped_to <= position[value]:
-            chain.append(value)
-        jumped_to = max(jumped_to, reach[value])
-    return chain
-
-
-def _content_ends(flow: Flow, graph: onnx_ir.Graph) -> frozenset[onnx_ir.Value]:
-    """Outputs, and for an output that is structure (such as ArgMax) the content it is made of."""
-    ends: set[onnx_ir.Value] = set()
-    stack, seen = list(graph.outputs), set(graph.outputs)
-    while stack:
-        value = stack.pop()
-        node = value.producer()
-        if value in flow.content:
-            ends.add(value)
-        elif node is not None and node.op_type not in ("Shape", "Size"):
-            fresh = [read for read in flow.reads[node] if read not in seen]
-            seen.update(fresh)
-            stack.extend(fresh)
-    return frozenset(ends)
-
-
-def _leading_to(flow: Flow, ends: frozenset[onnx_ir.Value]) -> set[onnx_ir.Value]:
-    useful = set(ends)
-    for node in reversed(flow.nodes):
-        if any(out in useful for out in node.outputs):
-            useful.update(value for value in flow.reads[node] if value in flow.content)
-    return useful
-
-
-def _levels(flow: Flow, chain: Sequence[onnx_ir.Value]) -> Mapping[onnx_ir.Value, int]:
-    """For each value, the last member of the chain that it depends on (-1: on none)."""
-    place = {value: index for index, value in enumerate(chain)}
-    level = {value: place.get(value, -1) for value in flow.dependent}
-    for node in flow.nodes:
-        highest = max(level[value] for value in flow.reads[node] if value in level)
-        for output in node.outputs:
-            level[output] = max(level[output], highest)
-    return level
-
-
-def _frontiers(
-    flow: Flow, graph: onnx_ir.Graph, chain: Sequence[onnx_ir.Value]
-) -> Iterator[tuple[onnx_ir.Value, tuple[onnx_ir.Value, ...]]]:
-    """The legal members of the chain, last first, each with all that must cross there.
-
-    From one member to the one before it the second half only grows, so what it needs is kept and
-    extended: every value is taken apart at most once.
-    """
-    level = _levels(flow, chain)
-    outputs = {value for value in graph.outputs if value in flow.dependent}
-    lowest = min((level[value] for value in outputs), default=-1)
-    needed, opened = set(outputs), set[onnx_ir.Value]()
-    for content in reversed(chain):
-        needed = _settle(flow, level, content, needed, opened)
-        riding = needed - {content}
-        legal = content in needed and level[content] <= lowest and not riding & flow.content
-        if legal and outputs != {content}:
-            yield content, tuple(needed)
-
-
-def _settle(
-    flow: Flow,
-    level: Mapping[onnx_ir.Value, int],
-    content: onnx_ir.Value,
-    needed: set[onnx_ir.Value],
-    opened: set[onnx_ir.Value],
-) -> set[onnx_ir.Value]:
-    """Replace each needed value that the second half computes by what it is computed from."""
-    stack, settled = list(needed), set[onnx_ir.Value]()
-    while stack:
-        value = stack.pop()
-        if value not in flow.dependent or value in opened or value in settled:
-            continue
-        node = value.producer()
-        after = level[value] >= level[content] and value is not content
-        remade = value not in flow.content and is_floating(value)
-        if node is not None and (after or remade):
-            opened.add(value)
-            stack.extend(flow.reads[node])
-        else:
-            settled.add(value)
-    return settled
+    def _spec(self, value: onnx_ir.Value, role: Role) -> TensorSpec | None:
+        if (value, role) not in self._known:
+            can_cross = has_spec(value, self._symbols)
+            self._known[value, role] = spec_of(value, role=role) if can_cross else None
+        return self._known[value, role]

@@ -230,4 +230,4 @@ def _half(model: Model, graph: onnx_ir.Graph, part: str, *, drop: str) -> Model:
         producer_name="edgewise",
         metadata_props={key: text for key, text in model.metadata.items() if key != drop},
     )
-    return make_model(ir, name=name)
+    return make_model(ir, name=name, custom_ops=model.custom_ops)

@@ -14,13 +14,12 @@ integer made from floats (the indices of TopK).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import onnx_ir
-from onnx_ir.traversal import RecursiveGraphIterator
 
-from edgewise.graphs.values import dtype_name, is_floating
+from edgewise.graphs.values import dtype_name, is_floating, subgraphs_of
 from edgewise.tensors import Role
 
 _WIDE_INTEGERS = frozenset({"int32", "int64", "uint32", "uint64"})
@@ -104,16 +103,10 @@ def embedding_rows(value: onnx_ir.Value) -> int | None:
 
 def _all_inputs(node: onnx_ir.Node) -> Iterator[onnx_ir.Value | None]:
     yield from node.inputs
-    for attribute in node.attributes.values():
-        for subgraph in _subgraphs(attribute):
-            for inner in RecursiveGraphIterator(subgraph):
-                yield from inner.inputs
-
-
-def _subgraphs(attribute: onnx_ir.Attr) -> Iterable[onnx_ir.Graph]:
-    if attribute.type is onnx_ir.AttributeType.GRAPH:
-        return (attribute.as_graph(),)
-    return attribute.as_graphs() if attribute.type is onnx_ir.AttributeType.GRAPHS else ()
+    for subgraph in subgraphs_of(node):
+        for inner in subgraph:
+            yield from _all_inputs(inner)
+        yield from subgraph.outputs
 
 
 def _content_inputs(graph: onnx_ir.Graph) -> list[onnx_ir.Value]:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import onnx
 import onnx_ir
 from onnx_ir.convenience import create_value_mapping
+from onnx_ir.traversal import RecursiveGraphIterator
 
 from edgewise.errors import BadInput
 from edgewise.graphs.flow import Flow, trace_flow
-from edgewise.graphs.model import Model
-from edgewise.graphs.shapes import shapes_at
-from edgewise.graphs.values import Dims, batch_symbols, bytes_of, dtype_name, name_of
+from edgewise.graphs.model import Model, stored_bytes
+from edgewise.graphs.scopes import Body
+from edgewise.graphs.shapes import Sizes, shapes_at
+from edgewise.graphs.values import Dims, bytes_of, dtype_name, name_of, subgraphs_of
+from edgewise.tensors import Axes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedTensor:
-    """One tensor at a stated batch size.
+    """One tensor at stated sizes of the inputs.
 
     Args:
         name: as in the graph.
@@ -44,7 +48,9 @@ class ListedNode:
         inputs: its inputs by position; None where an optional one is left out.
         reads: every tensor it reads, once each, those inside its subgraphs included.
         outputs: what it writes.
-        attributes: its integer attributes.
+        attributes: its attributes that are a whole number or a text.
+        held_bytes: of the tensors stored in its subgraphs.
+        bodies: its subgraphs: of an If the branches that may run, of a Loop or Scan its body.
     """
 
     name: str
@@ -52,7 +58,24 @@ class ListedNode:
     inputs: tuple[str | None, ...]
     reads: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: Mapping[str, int]
+    attributes: Mapping[str, int | str]
+    held_bytes: int = 0
+    bodies: tuple[ListedBody, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedBody:
+    """A subgraph of a node.
+
+    Args:
+        nodes: its nodes; what they read by position, and their bodies.
+        shapes: of its own values and of those around it that it may read, as far as known.
+        times: how often it runs in one run of the node; None when only running it tells.
+    """
+
+    nodes: tuple[ListedNode, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    times: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,56 +95,114 @@ class Listing:
     outputs: tuple[str, ...]
 
 
-def list_graph(model: Model, *, batch: int = 1) -> Listing:
-    """List a network with the symbolic first axes of its inputs set to ``batch``.
+def list_graph(model: Model, *, batch: int = 1, axes: Axes | None = None) -> Listing:
+    """List a network at stated sizes of the symbolic axes of its inputs.
+
+    Args:
+        model: a loaded network.
+        batch: the size of symbolic first axes that ``axes`` does not name.
+        axes: sizes by name.
 
     Raises:
-        BadInput: when the size of some tensor is not known then; it says which.
+        BadInput: when an axis has no size, or the size of some tensor is not known then; it says
+            which.
     """
     if batch < 1:
         raise BadInput(expected="a batch of at least 1", found=str(batch), remedy="use 1 or more")
     graph = model.ir.graph
     flow = trace_flow(graph)
-    shapes = shapes_at(model.ir, batch)
+    sizes = shapes_at(model.ir, batch, axes, custom_ops=model.custom_ops)
     values = create_value_mapping(graph, include_subgraphs=False)
-    nodes = tuple(_list_node(node, flow) for node in flow.nodes)
+    nodes = tuple(_list_node(node, flow, sizes) for node in flow.nodes)
     names = dict.fromkeys(map(name_of, graph.inputs))
     for node in nodes:
         names.update(dict.fromkeys((*node.reads, *node.outputs)))
     return Listing(
         nodes=nodes,
-        tensors={name: _list_tensor(values[name], flow, shapes, graph) for name in names},
+        tensors={name: _list_tensor(values[name], flow, sizes.dims) for name in names},
         inputs=tuple(map(name_of, graph.inputs)),
         outputs=tuple(map(name_of, graph.outputs)),
     )
 
 
-def _list_node(node: onnx_ir.Node, flow: Flow) -> ListedNode:
-    integer = onnx_ir.AttributeType.INT
+def _list_node(node: onnx_ir.Node, flow: Flow, sizes: Sizes) -> ListedNode:
+    outputs = tuple(name_of(value) for value in node.outputs if value.name)
+    bodies = sizes.bodies.get(outputs[0], ()) if outputs else ()
     return ListedNode(
         name=node.name or "",
         op=node.op_type,
         inputs=tuple(None if value is None else name_of(value) for value in node.inputs),
         reads=tuple(map(name_of, flow.reads[node])),
-        outputs=tuple(name_of(value) for value in node.outputs if value.name),
-        attributes={
-            name: attribute.as_int()
-            for name, attribute in node.attributes.items()
-            if attribute.type is integer
-        },
+        outputs=outputs,
+        attributes=_plain_attributes(node),
+        held_bytes=_held_bytes(node),
+        bodies=tuple(map(_list_body, bodies)),
     )
 
 
-def _list_tensor(
-    value: onnx_ir.Value, flow: Flow, shapes: Mapping[str, Dims], graph: onnx_ir.Graph
-) -> ListedTensor:
+def _plain_attributes(node: onnx_ir.Node) -> Mapping[str, int | str]:
+    found: dict[str, int | str] = {}
+    for name, attribute in node.attributes.items():
+        if attribute.type is onnx_ir.AttributeType.INT:
+            found[name] = attribute.as_int()
+        elif attribute.type is onnx_ir.AttributeType.STRING:
+            found[name] = attribute.as_string()
+    return found
+
+
+def _held_bytes(node: onnx_ir.Node) -> int:
+    inner = (graph for outer in subgraphs_of(node) for graph in _inner_graphs(outer))
+    return sum(map(stored_bytes, inner))
+
+
+def _inner_graphs(graph: onnx_ir.Graph) -> Iterator[onnx_ir.Graph]:
+    yield graph
+    for node in RecursiveGraphIterator(graph):
+        yield from subgraphs_of(node)
+
+
+def _list_body(body: Body) -> ListedBody:
+    names = {name for node in body.graph.node for name in (*node.input, *node.output) if name}
+    found = {name: body.scope.dims_of(name) for name in names}
+    return ListedBody(
+        nodes=tuple(_list_inner(node, body) for node in body.graph.node),
+        shapes={
+            name: tuple(dim for dim in dims if isinstance(dim, int))
+            for name, dims in found.items()
+            if dims is not None and "?" not in dims
+        },
+        times=body.times,
+    )
+
+
+def _list_inner(node: onnx.NodeProto, body: Body) -> ListedNode:
+    outputs = tuple(filter(None, node.output))
+    inner = body.scope.bodies.get(outputs[0], ()) if outputs else ()
+    whole = {entry.name: entry.i for entry in node.attribute if entry.type == entry.INT}
+    texts = {
+        entry.name: entry.s.decode("utf-8", "replace")
+        for entry in node.attribute
+        if entry.type == entry.STRING
+    }
+    return ListedNode(
+        name=node.name,
+        op=node.op_type,
+        inputs=tuple(name or None for name in node.input),
+        reads=(),
+        outputs=outputs,
+        attributes={**whole, **texts},
+        bodies=tuple(map(_list_body, inner)),
+    )
+
+
+def _list_tensor(value: onnx_ir.Value, flow: Flow, shapes: Mapping[str, Dims]) -> ListedTensor:
     name = name_of(value)
     dims = shapes.get(name)
     if value.const_value is not None:
         dims = tuple(value.const_value.shape.numpy())
     nbytes = None if dims is None else bytes_of(value, dims)
     if dims is None or nbytes is None:
-        raise _unknown_size(value, dims, graph)
+        raise _unknown_size(value, dims)
     return ListedTensor(
         name=name,
         dtype=dtype_name(value) or "",
@@ -131,13 +212,20 @@ def _list_tensor(
     )
 
 
-def _unknown_size(value: onnx_ir.Value, dims: Dims | None, graph: onnx_ir.Graph) -> BadInput:
+def _unknown_size(value: onnx_ir.Value, dims: Dims | None) -> BadInput:
     node = value.producer()
     where = "an input" if node is None else f"made by the {node.op_type} node {node.name!r}"
-    loose = [dim for dim in dims or () if isinstance(dim, str)]
-    fixed = loose and set(loose) - batch_symbols(graph)
     return BadInput(
         expected=f"a known size of every tensor, also of {name_of(value)!r} ({where})",
-        found=f"the open axis {sorted(fixed)[0]!r}" if fixed else "no shape",
-        remedy="export the model with fixed sizes for all axes but the batch, or simplify it",
+        found=_what_is_open(value, dims),
+        remedy="cut or export the model before what depends on the data (NonZero, Loop, …)",
     )
+
+
+def _what_is_open(value: onnx_ir.Value, dims: Dims | None) -> str:
+    if dtype_name(value) == "string":
+        return "text, whose length nobody states"
+    if isinstance(value.type, onnx_ir.SequenceType | onnx_ir.OptionalType):
+        return "a sequence or an optional"
+    loose = [str(axis) for axis, dim in enumerate(dims or ()) if isinstance(dim, str)]
+    return f"an axis that depends on the data (axis {loose[0]})" if loose else "no shape"

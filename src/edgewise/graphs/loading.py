@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import onnx
 import onnx_ir
@@ -13,34 +14,48 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir.passes.common import InlinePass
 from onnx_ir.traversal import RecursiveGraphIterator
 
+from edgewise.engines import open_engine
 from edgewise.errors import BadInput
+from edgewise.graphs.checking import NATIVE_OPSET, check_file, opset_of
 from edgewise.graphs.external import external_tensors, load_external
 from edgewise.graphs.flow import trace_flow
 from edgewise.graphs.model import (
-    MAX_FILE_BYTES,
     NEWEST_IR_VERSION,
     OLDEST_IR_VERSION,
     Model,
     digest_of,
     serialise,
+    stored_bytes,
+    to_bytes,
 )
+from edgewise.graphs.reading import read_model_file
 from edgewise.graphs.shapes import infer_shapes
-from edgewise.graphs.values import spec_of
+from edgewise.graphs.torch_export import export_module, is_module
+from edgewise.graphs.upgrading import UPGRADED_OPSET, convert, prove_upgrade
+from edgewise.graphs.values import has_border_type, spec_of, subgraphs_of
 
-OLDEST_OPSET = 13  # the first in which QuantizeLinear, Squeeze and the reductions have their form
-NEWEST_OPSET = 24
-_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")  # what onnxruntime runs by itself
+if TYPE_CHECKING:
+    from torch import Tensor, nn  # type: ignore[import-not-found,unused-ignore]
 
 
-def load(source: str | Path | bytes) -> Model:
+def load(
+    source: str | Path | bytes | nn.Module,
+    *,
+    example: Sequence[Tensor] | None = None,
+    custom_ops: Sequence[str | Path] = (),
+) -> Model:
     """Read and check a network.
 
     Symbolic axes stay symbolic and fixed axes fixed; a first axis without size or name is called
     ``batch``. Nodes without a name of their own get one, local functions are inlined, and
-    initialisers that are also listed as inputs are weights, not inputs.
+    initialisers that are also listed as inputs are weights, not inputs. Operators older than opset
+    13 are upgraded to 17, and the upgrade is proved by running both; ``Model.changes`` tells.
 
     Args:
-        source: the path of an ONNX file, or its bytes.
+        source: the path of an ONNX file, its bytes, or a torch module.
+        example: for a torch module, the tensors that one call takes, batch first.
+        custom_ops: shared libraries that define operators of their own. They are native code that
+            runs in this process: name only what you trust.
 
     Raises:
         BadInput: when there is no usable network; the message says what is wrong with it.
@@ -50,19 +65,63 @@ def load(source: str | Path | bytes) -> Model:
     edgewise.errors.BadInput: expected an ONNX file at missing.onnx, found no such file; \
 check the path
     """
+    if is_module(source):
+        return _load(export_module(source, example), None, "the exported module")
+    libraries = tuple(map(Path, custom_ops))
     if isinstance(source, bytes):
-        raw, folder, where = source, None, "the given bytes"
-    else:
-        path = Path(source)
-        raw, folder, where = _read(path), path.parent, str(path)
+        return _load(source, None, "the given bytes", custom_ops=libraries)
+    path = Path(source)
+    return _load(
+        read_model_file(path), path.parent, str(path), name=path.stem, custom_ops=libraries
+    )
+
+
+def _load(
+    raw: bytes,
+    folder: Path | None,
+    where: str,
+    *,
+    name: str = "",
+    custom_ops: tuple[Path, ...] = (),
+) -> Model:
+    try:
+        return _read_and_check(raw, folder, where, name=name, custom_ops=custom_ops)
+    except (UnicodeError, onnx_ir.serde.SerdeError) as error:
+        raise _unreadable(error, where) from None
+
+
+def _read_and_check(
+    raw: bytes,
+    folder: Path | None,
+    where: str,
+    *,
+    name: str,
+    custom_ops: tuple[Path, ...],
+) -> Model:
     proto = _parse(raw, where)
     digest = _bring_in_external(proto, digest_of(raw), folder)
-    _check(proto, where)
-    name = proto.graph.name or "model" if isinstance(source, bytes) else Path(source).stem
-    return make_model(_normalise(proto, where), name=name, digest=digest)
+    check_file(proto, where, custom=bool(custom_ops))
+    ir, changes = _normalise(proto, where, custom_ops)
+    model = make_model(
+        ir,
+        name=name or proto.graph.name or "model",
+        digest=digest,
+        changes=changes,
+        custom_ops=custom_ops,
+    )
+    if custom_ops:  # only the engine knows whether the libraries have the operators
+        open_engine(to_bytes(model), custom_ops=custom_ops).close()
+    return model
 
 
-def make_model(ir: onnx_ir.Model, *, name: str, digest: str | None = None) -> Model:
+def make_model(
+    ir: onnx_ir.Model,
+    *,
+    name: str,
+    digest: str | None = None,
+    changes: tuple[str, ...] = (),
+    custom_ops: tuple[Path, ...] = (),
+) -> Model:
     """Wrap a checked graph with known shapes; without a digest, that of its bytes is taken."""
     flow = trace_flow(ir.graph)
     return Model(
@@ -73,28 +132,10 @@ def make_model(ir: onnx_ir.Model, *, name: str, digest: str | None = None) -> Mo
         opset=ir.graph.opset_imports.get("", 0),
         weight_bytes=_weight_bytes(ir.graph),
         metadata=MappingProxyType(dict(ir.metadata_props)),
+        changes=changes,
+        custom_ops=custom_ops,
         ir=ir,
     )
-
-
-def _read(path: Path) -> bytes:
-    expected = f"an ONNX file at {path}"
-    try:
-        if path.is_dir():
-            raise BadInput(expected=expected, found="a folder", remedy="name the file in it")
-        size_bytes = path.stat().st_size
-        if size_bytes > MAX_FILE_BYTES:
-            raise BadInput(
-                expected=f"{expected} of at most {MAX_FILE_BYTES} bytes",
-                found=f"{size_bytes} bytes",
-                remedy="export it with external data",
-            )
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise BadInput(expected=expected, found="no such file", remedy="check the path") from None
-    except (OSError, ValueError) as error:
-        found = getattr(error, "strerror", None) or "an unusable path"
-        raise BadInput(expected=expected, found=found, remedy="check the path") from None
 
 
 def _parse(raw: bytes, where: str) -> onnx.ModelProto:
@@ -135,101 +176,100 @@ def _bring_in_external(proto: onnx.ModelProto, digest: str, folder: Path | None)
     return hashlib.sha256(f"{digest}:{beside}".encode()).hexdigest()
 
 
-def _check(proto: onnx.ModelProto, where: str) -> None:
-    _check_opset(proto, where)
-    _check_domains(proto, where)
-    if not (proto.graph.node and proto.graph.output):
-        raise BadInput(
-            expected=f"a network with operators and outputs in {where}",
-            found=f"{len(proto.graph.node)} operators and {len(proto.graph.output)} outputs",
-            remedy="export it anew",
-        )
-    _check_axes(proto)
+def _normalise(
+    proto: onnx.ModelProto, where: str, custom_ops: tuple[Path, ...]
+) -> tuple[onnx_ir.Model, tuple[str, ...]]:
+    proto.ClearField("training_info")
+    opset = opset_of(proto)
+    ir, changes = _tidy(_read_graph(proto, where))
+    if 0 < opset < NATIVE_OPSET:
+        ir, _ = _tidy(_read_graph(convert(onnx_ir.to_proto(ir), where), where))
+        changes = (f"opset {opset} upgraded to {UPGRADED_OPSET}", *changes)
+    infer_shapes(ir, custom_ops=custom_ops)
+    if 0 < opset < NATIVE_OPSET:
+        prove_upgrade(proto, ir, where)
+    return ir, changes
+
+
+def _read_graph(proto: onnx.ModelProto, where: str) -> onnx_ir.Model:
     try:
-        onnx.checker.check_model(proto)
-    except (onnx.checker.ValidationError, ValueError) as error:
-        raise BadInput(
-            expected=f"a valid ONNX graph in {where}",
-            found=" ".join(str(error).split())[:300],
-            remedy="export it anew",
-        ) from None
-
-
-def _check_opset(proto: onnx.ModelProto, where: str) -> None:
-    versions = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
-    if versions and not OLDEST_OPSET <= versions[0] <= NEWEST_OPSET:
-        raise BadInput(
-            expected=f"ONNX opset {OLDEST_OPSET} to {NEWEST_OPSET} in {where}",
-            found=f"opset {versions[0]}",
-            remedy="export it with opset 17 (torch.onnx.export(…, opset_version=17))",
-        )
-
-
-def _check_domains(proto: onnx.ModelProto, where: str) -> None:
-    local = {(function.domain, function.name) for function in proto.functions}
-    graphs = [proto.graph.node, *(function.node for function in proto.functions)]
-    for node in (node for nodes in graphs for node in _with_subgraphs(nodes)):
-        if node.domain not in _DOMAINS and (node.domain, node.op_type) not in local:
-            raise BadInput(
-                expected=f"operators of ai.onnx, ai.onnx.ml or com.microsoft in {where}",
-                found=f"{node.op_type!r} of the unknown domain {node.domain!r}",
-                remedy="export the network without custom operators",
-            )
-
-
-def _with_subgraphs(nodes: object) -> Iterator[onnx.NodeProto]:
-    for node in nodes:  # type: ignore[attr-defined]
-        yield node
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                yield from _with_subgraphs(graph.node)
-
-
-def _check_axes(proto: onnx.ModelProto) -> None:
-    for kind, values in (("input", proto.graph.input), ("output", proto.graph.output)):
-        for value in values:
-            for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-                if dim.HasField("dim_value") and dim.dim_value < 1:
-                    raise BadInput(
-                        expected=f"axes of at least 1 in the {kind} {value.name!r}",
-                        found=f"axis {axis} of size {dim.dim_value}",
-                        remedy="export the model with a real or a symbolic size",
-                    )
-
-
-def _normalise(proto: onnx.ModelProto, where: str) -> onnx_ir.Model:
-    try:
-        ir = onnx_ir.from_proto(proto)
-        if ir.functions:
-            InlinePass()(ir)
+        return onnx_ir.from_proto(proto)
     except Exception as error:
-        raise BadInput(
-            expected=f"an ONNX graph that can be read in {where}",
-            found=" ".join(str(error.__cause__ or error).split())[:300],
-            remedy="export it anew",
-        ) from None
+        raise _unreadable(error, where) from None
+
+
+def _unreadable(error: Exception, where: str) -> BadInput:
+    return BadInput(
+        expected=f"an ONNX graph that can be read in {where}",
+        found=" ".join(str(error.__cause__ or error).split())[:300],
+        remedy="export it anew",
+    )
+
+
+def _tidy(ir: onnx_ir.Model) -> tuple[onnx_ir.Model, tuple[str, ...]]:
+    """Bring a graph to the form that every stage expects; say what that took."""
+    changes = (
+        _counted(_inline(ir), "local function{} inlined"),
+        _counted(_drop_weights_from_inputs(ir.graph), "weight{} no longer listed as input{}"),
+        _counted(_drop_unused_inputs(ir.graph), "unused input{} without a tensor form dropped"),
+    )
     ir.ir_version = min(max(ir.ir_version, OLDEST_IR_VERSION), NEWEST_IR_VERSION)
-    _drop_weights_from_inputs(ir.graph)
     _name_axes(ir.graph)
     _name_nodes(ir.graph)
-    infer_shapes(ir)
-    return ir
+    return ir, tuple(filter(None, changes))
 
 
-def _drop_weights_from_inputs(graph: onnx_ir.Graph) -> None:
+def _counted(count: int, form: str) -> str:
+    plural = "" if count == 1 else "s"
+    return f"{count} {form.format(plural, plural)}" if count else ""
+
+
+def _inline(ir: onnx_ir.Model) -> int:
+    count = len(ir.functions)
+    if count:
+        try:
+            InlinePass()(ir)
+        except Exception as error:
+            raise _unreadable(error, "the network") from None
+    return count
+
+
+def _drop_weights_from_inputs(graph: onnx_ir.Graph) -> int:
     real = [value for value in graph.inputs if value.name not in graph.initializers]
-    if len(real) < len(graph.inputs):
+    return _keep_inputs(graph, real)
+
+
+def _drop_unused_inputs(graph: onnx_ir.Graph) -> int:
+    """Drop texts, sequences and optionals that nothing reads."""
+    outputs = set(graph.outputs)
+    kept = [
+        value
+        for value in graph.inputs
+        if has_border_type(value) or value in outputs or any(True for _ in value.uses())
+    ]
+    return _keep_inputs(graph, kept)
+
+
+def _keep_inputs(graph: onnx_ir.Graph, kept: list[onnx_ir.Value]) -> int:
+    dropped = len(graph.inputs) - len(kept)
+    if dropped:
         graph.inputs.clear()
-        graph.inputs.extend(real)
+        graph.inputs.extend(kept)
+    return dropped
 
 
 def _name_axes(graph: onnx_ir.Graph) -> None:
+    """Name the inputs' open axes; older exporters write -1 or ``?`` for one without a name."""
     for value in graph.inputs:
         if value.shape is not None:
             value.shape = onnx_ir.Shape(
-                dim if isinstance(dim, int) or dim.value else _axis_name(value, axis)
+                _axis_name(value, axis) if _is_nameless(dim) else dim
                 for axis, dim in enumerate(value.shape)
             )
+
+
+def _is_nameless(dim: int | onnx_ir.SymbolicDim) -> bool:
+    return dim < 0 if isinstance(dim, int) else dim.value in (None, "", "?")
 
 
 def _axis_name(value: onnx_ir.Value, axis: int) -> str:
@@ -249,9 +289,6 @@ def _name_nodes(graph: onnx_ir.Graph) -> None:
 
 
 def _weight_bytes(graph: onnx_ir.Graph) -> int:
-    tensors = {id(v.const_value): v.const_value for v in graph.initializers.values()}
-    for node in RecursiveGraphIterator(graph):
-        for attribute in node.attributes.values():
-            if attribute.type is onnx_ir.AttributeType.TENSOR:
-                tensors[id(attribute.value)] = attribute.as_tensor()
-    return sum(tensor.nbytes for tensor in tensors.values() if tensor is not None)
+    return stored_bytes(graph) + sum(
+        _weight_bytes(inner) for node in graph for inner in subgraphs_of(node)
+    )

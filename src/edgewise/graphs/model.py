@@ -20,6 +20,7 @@ NEWEST_IR_VERSION = 10  # the newest that onnxruntime, onnxruntime-web and OpenV
 
 PREPARATION_KEY = "edgewise.preparation"
 LABELS_KEY = "edgewise.labels"
+TOKENIZER_KEY = "edgewise.tokenizer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class Model:
         weight_bytes: bytes of all stored tensors, initialisers and Constant nodes.
         metadata: the file's key-value pairs.
         changes: what loading had to change, in words, such as an upgraded opset.
+        custom_ops: libraries of native code that define its own operators, named by the user.
         ir: the graph. Never change it: passes work on ``ir.clone()``.
     """
 
@@ -47,6 +49,7 @@ class Model:
     weight_bytes: int
     metadata: Mapping[str, str] = field(compare=False)
     changes: tuple[str, ...] = field(default=(), compare=False)
+    custom_ops: tuple[Path, ...] = field(default=(), compare=False)
     ir: onnx_ir.Model = field(compare=False, repr=False)
 
 
@@ -70,6 +73,16 @@ def serialise(ir: onnx_ir.Model) -> bytes:
         )
     raw: bytes = proto.SerializeToString(deterministic=True)
     return raw
+
+
+def stored_bytes(graph: onnx_ir.Graph) -> int:
+    """Bytes of the tensors stored in a graph itself: initialisers, and attributes of its nodes."""
+    tensors = {id(v.const_value): v.const_value for v in graph.initializers.values()}
+    for node in graph:
+        for attribute in node.attributes.values():
+            if attribute.type is onnx_ir.AttributeType.TENSOR:
+                tensors[id(attribute.value)] = attribute.as_tensor()
+    return sum(tensor.nbytes for tensor in tensors.values() if tensor is not None)
 
 
 def digest_of(raw: bytes) -> str:

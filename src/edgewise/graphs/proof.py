@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgewise.engines import Engine, Optimisation, open_engine
+from edgewise.engines import Engine, OnnxRuntimeEngine, Optimisation, open_engine
 from edgewise.errors import BadInput, ProofFailed
 from edgewise.graphs.cuts import Cut
 from edgewise.graphs.cutting import Halves, cut
-from edgewise.graphs.flow import embedding_rows
 from edgewise.graphs.model import Model, to_bytes
-from edgewise.tensors import Array, Feeds, Role, TensorSpec
+from edgewise.tensors import Array, Feeds
 
 # Layout optimisations add in another order; 3e-6 was measured on EfficientNet-Lite0.
 REORDERED_MAX_REL = 1e-5
@@ -96,38 +95,6 @@ in 1 run; allowed is 0
         )
 
 
-def random_feeds(model: Model, rng: np.random.Generator, *, batch: int = 1) -> dict[str, Array]:
-    """Inputs to try a network with.
-
-    Floats are standard normal, 8- and 16-bit integers uniform over their range, indices of an
-    embedding uniform over its rows. Structure is all ones: nothing masked.
-
-    Args:
-        model: the network.
-        rng: the source of randomness.
-        batch: the size of every symbolic axis.
-    """
-    rows = {value.name: embedding_rows(value) for value in model.ir.graph.inputs}
-    return {
-        spec.name: _random(spec, spec.concrete(batch), rng, rows[spec.name])
-        for spec in model.inputs
-    }
-
-
-def _random(
-    spec: TensorSpec, shape: tuple[int, ...], rng: np.random.Generator, rows: int | None
-) -> Array:
-    dtype = np.dtype(spec.dtype)
-    if dtype.kind == "f":
-        return rng.standard_normal(shape).astype(dtype)
-    if rows is not None:
-        return rng.integers(0, rows, shape).astype(dtype)
-    if spec.role is Role.CONTENT and dtype.kind in "iu" and dtype.itemsize <= 2:
-        limits = np.iinfo(dtype)
-        return rng.integers(limits.min, limits.max, shape, endpoint=True).astype(dtype)
-    return np.ones(shape, dtype)
-
-
 def _answers(
     model: Model, feeds: tuple[Feeds, ...], optimisation: Optimisation
 ) -> list[Mapping[str, Array]]:
@@ -137,7 +104,9 @@ def _answers(
             found="none",
             remedy="pass examples, or random_feeds(model, rng)",
         )
-    with open_engine(to_bytes(model), optimisation=optimisation) as whole:
+    with open_engine(
+        to_bytes(model), optimisation=optimisation, custom_ops=model.custom_ops
+    ) as whole:
         return [whole.run(feed) for feed in feeds]
 
 
@@ -148,33 +117,42 @@ def _compare(
     optimisation: Optimisation,
 ) -> Proof:
     with (
-        open_engine(to_bytes(halves.head), optimisation=optimisation) as head,
-        open_engine(to_bytes(halves.tail), optimisation=optimisation) as tail,
+        open_engine(
+            to_bytes(halves.head), optimisation=optimisation, custom_ops=halves.head.custom_ops
+        ) as head,
+        open_engine(
+            to_bytes(halves.tail), optimisation=optimisation, custom_ops=halves.head.custom_ops
+        ) as tail,
     ):
         found = [_run_halves(head, tail, feed) for feed in feeds]
     pairs = [
         (want[name], got[name]) for want, got in zip(wanted, found, strict=True) for name in want
     ]
-    gaps = [_gap(want, got) for want, got in pairs]
+    gaps = [gap_between(want, got) for want, got in pairs]
     return Proof(
         max_abs=max(gap for gap, _ in gaps),
         max_rel=max(ratio for _, ratio in gaps),
-        bit_equal=all(_same_bits(want, got) for want, got in pairs),
+        bit_equal=all(same_bits(want, got) for want, got in pairs),
         runs=len(feeds),
         optimisation=optimisation,
     )
+
+
+def _open(model: Model, optimisation: Optimisation) -> OnnxRuntimeEngine:
+    return open_engine(to_bytes(model), optimisation=optimisation, custom_ops=model.custom_ops)
 
 
 def _run_halves(head: Engine, tail: Engine, feed: Feeds) -> dict[str, Array]:
     return tail.run(head.run(feed))
 
 
-def _same_bits(want: Array, got: Array) -> bool:
+def same_bits(want: Array, got: Array) -> bool:
+    """Whether two arrays have the same type, shape and bits."""
     same_form = want.dtype == got.dtype and want.shape == got.shape
     return same_form and want.tobytes() == got.tobytes()
 
 
-def _gap(want: Array, got: Array) -> tuple[float, float]:
+def gap_between(want: Array, got: Array) -> tuple[float, float]:
     """The largest difference, absolute and relative; infinite where shape or NaN differ."""
     if want.shape != got.shape:
         return float("inf"), float("inf")

@@ -2,44 +2,48 @@
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import onnx
 import onnx_ir
-from onnx import numpy_helper
-from onnx_ir.convenience import create_value_mapping, extract
+from onnx_ir.convenience import create_value_mapping
 
-from edgewise.engines import Optimisation, open_engine
 from edgewise.errors import BadInput
-from edgewise.graphs.flow import trace_flow
-from edgewise.graphs.values import (
-    Dims,
-    batch_symbols,
-    dims_of,
-    dtype_name,
-    input_symbols,
-    name_of,
-)
-from edgewise.tensors import Array
+from edgewise.graphs.axes import axis_sizes, trial_sizes
+from edgewise.graphs.scopes import Body
+from edgewise.graphs.single_nodes import ForeignNodes
+from edgewise.graphs.sizing import Sizer
+from edgewise.graphs.values import Dims, dims_of, input_symbols, name_of, subgraphs_of
+from edgewise.tensors import Axes
 
-_LOG = logging.getLogger(__name__)
-_FOLDED_MAX_ELEMENTS = 4096  # shapes, pads and indices are small; weights are not our business
-_KEPT_MAX_BYTES = 1024  # inference may look into small initialisers, never into weights
-_PROBES = (2, 3)  # two batch sizes that tell an axis of the batch from a fixed one
+_KEPT_MAX_BYTES = 4096  # inference may look into small initialisers, never into weights
 
 
-def infer_shapes(ir: onnx_ir.Model) -> None:
-    """Set the type and shape of every value, as far as onnx can infer them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """The shapes of a graph once its inputs have sizes.
 
-    Where pads or target shapes are themselves computed from constants, onnx loses the thread;
-    then those constants are computed first. Where it then still invents axis names, and the batch
-    is the only symbolic axis, two batch sizes are tried: an axis that stays is fixed, one that
-    follows is the batch.
+    Args:
+        dims: by value; an axis that cannot be known is a name.
+        bodies: the sized subgraphs of a node, by the node's first named output.
+    """
+
+    dims: Mapping[str, Dims]
+    bodies: Mapping[str, tuple[Body, ...]]
+
+
+def infer_shapes(ir: onnx_ir.Model, *, custom_ops: tuple[Path, ...] = ()) -> None:
+    """Set the type and shape of every value, as far as they can be known.
+
+    Where onnx's own inference loses the thread (target shapes computed by nodes, operators of
+    onnxruntime), several sizes are tried for every symbolic axis: an axis of a value that always
+    stays is fixed, one that always is as long as an input's axis is that axis.
 
     Args:
         ir: a graph that is still ours to change.
+        custom_ops: libraries that define operators.
 
     Raises:
         BadInput: when operators do not fit together.
@@ -48,50 +52,89 @@ def infer_shapes(ir: onnx_ir.Model) -> None:
     inferred = _infer(bare)
     _adopt_types(ir, inferred)
     _adopt_shapes(ir, _shapes(inferred))
-    if not _is_open(ir):
-        return
-    constants = _small_constants(ir)
-    _adopt_shapes(ir, {name: array.shape for name, array in constants.items()})
-    folded = _fold(bare, constants)
-    inferred = _infer(folded)
-    _adopt_types(ir, inferred)
-    _adopt_shapes(ir, _shapes(inferred))
-    symbols = input_symbols(ir.graph)
-    if _is_open(ir) and len(symbols) == 1 and symbols == batch_symbols(ir.graph):
-        _adopt_shapes(ir, _probe(folded, next(iter(symbols))))
+    if _is_open(ir):
+        _try_sizes(ir, _sizer(bare, custom_ops))
 
 
-def shapes_at(ir: onnx_ir.Model, batch: int) -> Mapping[str, Dims]:
-    """The shape of every value with the symbolic first axes of the inputs set to ``batch``."""
-    symbols = batch_symbols(ir.graph)
+def shapes_at(
+    ir: onnx_ir.Model,
+    batch: int,
+    axes: Axes | None = None,
+    *,
+    custom_ops: tuple[Path, ...] = (),
+) -> Sizes:
+    """The shape of every value at stated sizes of the inputs' symbolic axes.
+
+    Args:
+        ir: a graph with inferred shapes.
+        batch: the size of symbolic first axes that ``axes`` does not name.
+        axes: sizes by name.
+        custom_ops: libraries that define operators.
+
+    Raises:
+        BadInput: when an axis has no size, or operators do not fit together at these sizes.
+    """
+    sizes = axis_sizes(ir.graph, batch, axes)
     known = {
-        name: tuple(batch if dim in symbols else dim for dim in dims)
+        name: tuple(sizes.get(dim, dim) if isinstance(dim, str) else dim for dim in dims)
         for name, value in create_value_mapping(ir.graph, include_subgraphs=False).items()
         if (dims := dims_of(value)) is not None
     }
-    if all(_is_fixed(dims) for dims in known.values()):
-        return known
-    folded = _fold(_without_weights(ir), _small_constants(ir))
-    found = _shapes(_infer(_with_batch(folded, symbols, batch)))
-    return {**known, **{name: dims for name, dims in found.items() if _is_fixed(dims)}}
+    # Of one axis all values follow; several may not fit together, and only trying them tells.
+    simple = len(sizes) <= 1 and not any(True for node in ir.graph for _ in subgraphs_of(node))
+    values = [value for node in ir.graph for value in node.outputs if value.name]
+    if simple and all(_is_fixed(known.get(name_of(value))) for value in values):
+        return Sizes(dims=known, bodies={})
+    scope = _sizer(_without_weights(ir), custom_ops).run(sizes)
+    found = {name: dims for name, dims in scope.all_dims().items() if _is_fixed(dims)}
+    return Sizes(dims={**known, **found}, bodies=scope.bodies)
+
+
+def fits_at(ir: onnx_ir.Model, batch: int, axes: Axes) -> bool:
+    """Whether the operators of a graph fit together at these sizes."""
+    try:
+        _sizer(_without_weights(ir), ()).run(axis_sizes(ir.graph, batch, axes))
+    except BadInput:
+        return False
+    return True
+
+
+def _sizer(bare: onnx.ModelProto, custom_ops: tuple[Path, ...]) -> Sizer:
+    return Sizer(bare, ForeignNodes(bare.opset_import, bare.ir_version, custom_ops))
 
 
 def _without_weights(ir: onnx_ir.Model) -> onnx.ModelProto:
-    """The graph with every larger initialiser as an input of the same type and shape."""
-    proto = onnx_ir.to_proto(ir)
-    small = [tensor for tensor in proto.graph.initializer if _is_small_tensor(tensor)]
-    proto.graph.input.extend(
-        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-        for tensor in proto.graph.initializer
-        if not _is_small_tensor(tensor)
-    )
-    del proto.graph.initializer[:]
-    proto.graph.initializer.extend(small)
-    return proto
+    """The graph with every larger stored tensor as an input of the same type and shape."""
+    bare = onnx.ModelProto(ir_version=ir.ir_version)
+    for domain, version in ir.graph.opset_imports.items():
+        bare.opset_import.add(domain=domain, version=version)
+    graph = bare.graph
+    graph.name = ir.graph.name or "graph"
+    graph.input.extend(onnx_ir.to_proto(value) for value in ir.graph.inputs)
+    graph.output.extend(onnx_ir.to_proto(value) for value in ir.graph.outputs)
+    for value in ir.graph.initializers.values():
+        _add_stored(graph, name_of(value), value.const_value)
+    for node in ir.graph:
+        stored = node.attributes.get("value") if node.op_type == "Constant" else None
+        if stored is not None and stored.type is onnx_ir.AttributeType.TENSOR:
+            _add_stored(graph, name_of(node.outputs[0]), stored.as_tensor())
+        else:
+            graph.node.append(onnx_ir.to_proto(node))
+            named = (value for value in node.outputs if value.name and value.type is not None)
+            graph.value_info.extend(map(onnx_ir.to_proto, named))
+    return bare
 
 
-def _is_small_tensor(tensor: onnx.TensorProto) -> bool:
-    return bool(tensor.ByteSize() <= _KEPT_MAX_BYTES)
+def _add_stored(graph: onnx.GraphProto, name: str, tensor: onnx_ir.TensorProtocol | None) -> None:
+    if tensor is None:
+        return
+    if tensor.nbytes > _KEPT_MAX_BYTES and tensor.dtype is not onnx_ir.DataType.STRING:
+        kind, dims = int(tensor.dtype), list(tensor.shape.numpy())
+        graph.input.append(onnx.helper.make_tensor_value_info(name, kind, dims))
+        return
+    stored = onnx_ir.to_proto(tensor)
+    stored.name = name
+    graph.initializer.append(stored)
 
 
 def _infer(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -110,92 +153,48 @@ def _infer(proto: onnx.ModelProto) -> onnx.ModelProto:
 def _is_open(ir: onnx_ir.Model) -> bool:
     """Whether some value has no shape, or an axis that is no axis of the inputs."""
     symbols = input_symbols(ir.graph)
-    shapes = (dims_of(value) for node in ir.graph for value in node.outputs)
+    shapes = (dims_of(value) for node in ir.graph for value in node.outputs if value.name)
     return any(
         dims is None or any(isinstance(dim, str) and dim not in symbols for dim in dims)
         for dims in shapes
     )
 
 
-def _small_constants(ir: onnx_ir.Model) -> Mapping[str, Array]:
-    """The small integers that nodes compute from constants alone, computed."""
-    flow = trace_flow(ir.graph)
-    wanted = {
-        name_of(value): value
-        for node in flow.nodes
-        for value in flow.reads[node]
-        if value not in flow.dependent and _is_computed(value) and _may_be_small_integer(value)
-    }
-    if not wanted:
-        return {}
-    try:
-        graph = extract(ir.graph, inputs=[], outputs=list(wanted.values()))
-        alone = onnx_ir.to_proto(onnx_ir.Model(graph, ir_version=ir.ir_version))
-        with open_engine(alone.SerializeToString(), optimisation=Optimisation.NONE) as engine:
-            found = engine.run({})
-    except (BadInput, ValueError) as error:
-        _LOG.info("constants were not computed: %s", error)
-        return {}
-    return {name: array for name, array in found.items() if array.size <= _FOLDED_MAX_ELEMENTS}
+def _try_sizes(ir: onnx_ir.Model, sizer: Sizer) -> None:
+    """Adopt what stays the same, and what follows an axis, over several sizes of all axes."""
+    refusal: BadInput | None = None
+    for points in trial_sizes(ir.graph):
+        try:
+            scopes = [sizer.run(point) for point in points]
+        except BadInput as error:  # too small an image, for one; the next sizes are larger
+            refusal = error
+            continue
+        _adopt_types_of(ir, scopes[0].types)
+        _adopt_shapes(ir, _merge([scope.all_dims() for scope in scopes], points))
+        return
+    if refusal is not None and not input_symbols(ir.graph):
+        raise refusal
 
 
-def _is_computed(value: onnx_ir.Value) -> bool:
-    node = value.producer()
-    return node is not None and node.op_type != "Constant"
+def _merge(
+    found: list[dict[str, Dims]], points: tuple[Mapping[str, int], ...]
+) -> Mapping[str, Dims]:
+    """One shape for each value; an axis that follows no axis of the inputs is ``?``."""
+    follows = {tuple(point[name] for point in points): name for name in points[0]}
+    merged = {}
+    for name, first in found[0].items():
+        shapes = [shapes.get(name) for shapes in found]
+        if any(shape is None or len(shape) != len(first) for shape in shapes):
+            continue
+        columns = list(zip(*(shape for shape in shapes if shape is not None), strict=True))
+        merged[name] = tuple(
+            column[0] if len(set(column)) == 1 else follows.get(column, "?") for column in columns
+        )
+    return merged
 
 
-def _may_be_small_integer(value: onnx_ir.Value) -> bool:
-    sizes = [dim for dim in dims_of(value) or () if isinstance(dim, int)]
-    small = math.prod(sizes) <= _FOLDED_MAX_ELEMENTS
-    return small and dtype_name(value) in ("int32", "int64", "bool")
-
-
-def _fold(proto: onnx.ModelProto, constants: Mapping[str, Array]) -> onnx.ModelProto:
-    folded = onnx.ModelProto()
-    folded.CopyFrom(proto)
-    kept = [node for node in proto.graph.node if not set(node.output) & set(constants)]
-    del folded.graph.node[:]
-    folded.graph.node.extend(kept)
-    folded.graph.initializer.extend(
-        numpy_helper.from_array(array, name) for name, array in constants.items()
-    )
-    return folded
-
-
-def _probe(proto: onnx.ModelProto, symbol: str) -> Mapping[str, Dims]:
-    """Shapes whose batch axes were found by trying two batch sizes."""
-    first, second = (
-        _shapes(_infer(_with_batch(proto, frozenset({symbol}), size))) for size in _PROBES
-    )
-    merged = {
-        name: _merge(first[name], second[name], symbol) for name in first.keys() & second.keys()
-    }
-    return {name: dims for name, dims in merged.items() if dims is not None}
-
-
-def _with_batch(proto: onnx.ModelProto, symbols: frozenset[str], batch: int) -> onnx.ModelProto:
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(proto)
-    for value in [*fixed.graph.input, *fixed.graph.output, *fixed.graph.value_info]:
-        for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_param in symbols:
-                dim.dim_value = batch
-    return fixed
-
-
-def _merge(first: Dims, second: Dims, symbol: str) -> Dims | None:
-    if len(first) != len(second) or not (_is_fixed(first) and _is_fixed(second)):
-        return None
-    merged: list[int | str] = []
-    for a, b in zip(first, second, strict=True):
-        if a != b and (a, b) != _PROBES:
-            return None
-        merged.append(a if a == b else symbol)
-    return tuple(merged)
-
-
-def _is_fixed(dims: Dims) -> bool:
-    return all(isinstance(dim, int) for dim in dims)
+def _is_fixed(dims: Dims | None) -> bool:
+    return dims is not None and all(isinstance(dim, int) for dim in dims)
 
 
 def _shapes(proto: onnx.ModelProto) -> Mapping[str, Dims]:
@@ -211,12 +210,16 @@ def _shapes(proto: onnx.ModelProto) -> Mapping[str, Dims]:
 
 
 def _adopt_types(ir: onnx_ir.Model, inferred: onnx.ModelProto) -> None:
-    found = create_value_mapping(onnx_ir.from_proto(inferred).graph, include_subgraphs=False)
+    values = [*inferred.graph.value_info, *inferred.graph.output]
+    _adopt_types_of(ir, {value.name: value.type for value in values})
+
+
+def _adopt_types_of(ir: onnx_ir.Model, found: Mapping[str, onnx.TypeProto]) -> None:
     for node in ir.graph:
         for value in node.outputs:
-            known = found.get(name_of(value))
-            if value.name and known is not None and known.type is not None:
-                value.type = known.type
+            kind = found.get(name_of(value)) if value.name else None
+            if kind is not None and kind.WhichOneof("value") is not None:
+                value.type = onnx_ir.serde.deserialize_type_proto_for_type(kind)
 
 
 def _adopt_shapes(ir: onnx_ir.Model, shapes: Mapping[str, Dims]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import onnx_ir
 
@@ -64,6 +65,11 @@ def spec_of(value: onnx_ir.Value, *, role: Role = Role.CONTENT) -> TensorSpec:
     return TensorSpec(name=name_of(value), dtype=dtype, shape=dims, role=role)
 
 
+def has_border_type(value: onnx_ir.Value) -> bool:
+    """Whether a value can be an input or an output: a tensor of numbers of known type."""
+    return dtype_name(value) in OIP_DATATYPES
+
+
 def has_spec(value: onnx_ir.Value, symbols: frozenset[str]) -> bool:
     """Whether a value can cross a boundary: known type, axes of at least 1 or known symbols."""
     dims = dims_of(value)
@@ -85,6 +91,15 @@ def batch_symbols(graph: onnx_ir.Graph) -> frozenset[str]:
     """The names of the inputs' symbolic first axes."""
     firsts = ((dims_of(value) or (0,))[:1] for value in graph.inputs)
     return frozenset(dim for first in firsts for dim in first if isinstance(dim, str))
+
+
+def subgraphs_of(node: onnx_ir.Node) -> Iterator[onnx_ir.Graph]:
+    """The graphs that a node runs; most have none."""
+    for attribute in node.attributes.values():
+        if attribute.type is onnx_ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type is onnx_ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
 
 
 def _element_type(value: onnx_ir.Value) -> onnx_ir.DataType | None:

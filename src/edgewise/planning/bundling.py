@@ -24,7 +24,7 @@ from edgewise.bundle import (
     write_bundle,
 )
 from edgewise.errors import BadInput
-from edgewise.graphs import LABELS_KEY, PREPARATION_KEY, Model, to_bytes
+from edgewise.graphs import LABELS_KEY, PREPARATION_KEY, Model, read_labels, to_bytes
 from edgewise.planning.candidates import FULL, PIXEL_CODECS, Candidate, Samples
 from edgewise.planning.measuring import Cutter
 from edgewise.planning.study import Plan
@@ -96,7 +96,7 @@ def build_bundle(
     routes = tuple(_build_route(c, variants, cutter, pieces) for c in candidates)
     if fallback.part is not None:
         _add(pieces, fallback.part, variants[fallback.part], Side.DEVICE)
-    preparation = _read_json(full, PREPARATION_KEY)
+    preparation = _preparation(full)
     manifest = Manifest(
         schema=SCHEMA,
         name=served_name(full),
@@ -107,7 +107,7 @@ def build_bundle(
         routes=routes,
         fallback=fallback,
         needs=("image",) if (preparation or {}).get("kind") == "image" else (),
-        labels=tuple(_read_json(full, LABELS_KEY) or ()),
+        labels=read_labels(full.metadata[LABELS_KEY]) if LABELS_KEY in full.metadata else (),
         preparation=preparation,
         given_away=_given_away(pieces.values(), full),
     )
@@ -192,15 +192,6 @@ def _given_away(pieces: Iterable[_Piece], full: Model) -> tuple[GivenAway, ...]:
     )
 
 
-def _read_json(model: Model, key: str) -> Any:
-    text = model.metadata.get(key)
-    if text is None:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise BadInput(
-            expected=f"JSON in the metadata {key!r} of {model.name}",
-            found=repr(text[:60]),
-            remedy="correct the model's metadata",
-        ) from None
+def _preparation(model: Model) -> Any:
+    text = model.metadata.get(PREPARATION_KEY)
+    return None if text is None else json.loads(text)  # loading has checked its form

@@ -1,7 +1,11 @@
 """Count and time a network."""
 
 from edgewise.profiling.counting import count
-from edgewise.profiling.prefix import Prefix, prefix_of
+from edgewise.profiling.dominance import undominated
+from edgewise.profiling.inspecting import inspect, open_axes
+from edgewise.profiling.inspection import CutFigures, Inspection
+from edgewise.profiling.liveness import Peak, find_peak
+from edgewise.profiling.prefix import Prefix, prefix_of, prefixes_of
 from edgewise.profiling.profile import EdgeProfile, NodeProfile, Profile
 from edgewise.profiling.segments import (
     NotFinite,
@@ -18,22 +22,30 @@ from edgewise.progress import Progress
 
 __all__ = [
     "NOTHING",
+    "CutFigures",
     "EdgeProfile",
+    "Inspection",
     "NodeProfile",
     "NotFinite",
+    "Peak",
     "Prefix",
     "Profile",
     "Progress",
     "Segments",
     "Timing",
     "count",
+    "find_peak",
+    "inspect",
     "measure_contenders",
     "measure_cuts",
     "measure_halves",
     "measure_together",
     "measure_whole",
+    "open_axes",
     "prefix_of",
+    "prefixes_of",
     "run_halves",
     "summarise",
     "time_interleaved",
+    "undominated",
 ]

@@ -2,53 +2,66 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from edgewise.graphs import ListedNode, ListedTensor, Listing, Model, list_graph
+from edgewise.profiling.macs import Shapes, macs_of
 from edgewise.profiling.profile import EdgeProfile, NodeProfile, Profile
+from edgewise.tensors import Axes
 
-_Shapes = Mapping[str, ListedTensor]
+_Tensors = Mapping[str, ListedTensor]
 
 
-def count(model: Model, *, batch: int = 1) -> Profile:
+def count(model: Model, *, batch: int = 1, axes: Axes | None = None) -> Profile:
     """MACs, bytes and peak memory of a network.
 
     Conventions:
 
-    * A MAC is one multiplication with one addition. Convolutions and matrix products have MACs,
-      padding counted as if it were data, bias not counted; everything else has none.
+    * A MAC is one multiplication with one addition. Convolutions, matrix products, Einsum,
+      recurrent cells and attention have MACs, padding counted as if it were data, bias not
+      counted; everything else has none.
     * What depends on no input (Constant nodes and what is computed from them) is not listed:
       engines compute it once, while loading. Where it is read it counts as weights.
     * A node reads each tensor once and writes each output once. Nothing is fused or in place.
-    * Bodies of control flow count as what they read and write, without MACs.
+    * Of an If the branch with more MACs counts, the body of a Loop or Scan as often as it runs;
+      where only running tells how often, the node is in ``Profile.uncounted``. Bytes are those
+      that the node reads and writes, not those inside its bodies; weights inside count.
     * Peak memory holds activations alone, in the graph's order: an input lives from the start to
       its last use, an intermediate from the node that makes it to its last use, an output to the
       end; a node holds its inputs and outputs together.
 
     Args:
         model: a loaded network.
-        batch: the size of the inputs' symbolic first axes.
+        batch: the size of the inputs' symbolic first axes that ``axes`` does not name.
+        axes: sizes of symbolic axes by name.
 
     Raises:
-        BadInput: when the size of some tensor is unknown.
+        BadInput: when an axis has no size, or the size of some tensor is unknown.
     """
-    listing = list_graph(model, batch=batch)
+    listing = list_graph(model, batch=batch, axes=axes)
+    shapes: Shapes = {name: tensor.shape for name, tensor in listing.tensors.items()}
+    macs = [macs_of(node, shapes) for node in listing.nodes]
     return Profile(
-        nodes=tuple(_profile_node(node, listing.tensors) for node in listing.nodes),
+        nodes=tuple(
+            _profile_node(node, listing.tensors, n)
+            for node, n in zip(listing.nodes, macs, strict=True)
+        ),
+        uncounted=tuple(
+            node.name for node, n in zip(listing.nodes, macs, strict=True) if n is None
+        ),
         edges=_profile_edges(listing),
         peak_activation_bytes=_peak_bytes(listing),
     )
 
 
-def _profile_node(node: ListedNode, tensors: _Shapes) -> NodeProfile:
+def _profile_node(node: ListedNode, tensors: _Tensors, macs: int | None) -> NodeProfile:
     read = [tensors[name] for name in node.reads]
-    counter = _MACS.get(node.op)
+    stored_bytes = sum(tensor.nbytes for tensor in read if tensor.constant)
     return NodeProfile(
         name=node.name,
         op=node.op,
-        macs=counter(node, tensors) if counter else 0,
-        weight_bytes=sum(tensor.nbytes for tensor in read if tensor.constant),
+        macs=macs or 0,
+        weight_bytes=stored_bytes + node.held_bytes,
         read_bytes=sum(tensor.nbytes for tensor in read if not tensor.constant),
         written_bytes=sum(tensors[name].nbytes for name in node.outputs),
     )
@@ -88,43 +101,3 @@ def _peak_bytes(listing: Listing) -> int:
         unused = [name for name in made if name not in last_use]
         total -= sum(alive.pop(name, 0) for name in (*ends.get(index, ()), *unused))
     return peak
-
-
-def _elements(tensor: ListedTensor) -> int:
-    return math.prod(tensor.shape)
-
-
-def _convolution(weight: int) -> Callable[[ListedNode, _Shapes], int]:
-    def macs(node: ListedNode, tensors: _Shapes) -> int:
-        # The weight is [out, in / groups, kernel…]: one output element sums over the rest.
-        kernel = tensors[node.inputs[weight] or ""].shape
-        return _elements(tensors[node.outputs[0]]) * math.prod(kernel[1:])
-
-    return macs
-
-
-def _transposed_convolution(node: ListedNode, tensors: _Shapes) -> int:
-    # The weight is [in, out / groups, kernel…]: one input element is spread over the rest.
-    kernel = tensors[node.inputs[1] or ""].shape
-    return _elements(tensors[node.inputs[0] or ""]) * math.prod(kernel[1:])
-
-
-def _gemm(node: ListedNode, tensors: _Shapes) -> int:
-    inner = tensors[node.inputs[0] or ""].shape[0 if node.attributes.get("transA") else 1]
-    return _elements(tensors[node.outputs[0]]) * inner
-
-
-def _matmul(node: ListedNode, tensors: _Shapes) -> int:
-    return _elements(tensors[node.outputs[0]]) * tensors[node.inputs[0] or ""].shape[-1]
-
-
-_MACS: Mapping[str, Callable[[ListedNode, _Shapes], int]] = {
-    "Conv": _convolution(1),
-    "ConvInteger": _convolution(1),
-    "QLinearConv": _convolution(3),
-    "ConvTranspose": _transposed_convolution,
-    "Gemm": _gemm,
-    "MatMul": _matmul,
-    "MatMulInteger": _matmul,
-    "QLinearMatMul": _matmul,
-}

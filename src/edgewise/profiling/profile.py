@@ -48,11 +48,14 @@ class Profile:
         nodes: every node, producers before consumers.
         edges: every activation tensor, network inputs included.
         peak_activation_bytes: the most activation bytes alive at one time in that order.
+        uncounted: names of nodes whose MACs are not known, such as a Loop without a fixed count;
+            they stand with 0.
     """
 
     nodes: tuple[NodeProfile, ...]
     edges: tuple[EdgeProfile, ...]
     peak_activation_bytes: int = 0
+    uncounted: tuple[str, ...] = ()
 
     @property
     def macs(self) -> int:

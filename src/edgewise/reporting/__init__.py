@@ -1,13 +1,17 @@
 """Turn values into terminal tables, JSON and one-file HTML; nothing is computed here."""
 
+from edgewise.reporting.inspection import cuts_table, inspection_facts, trim_table
+from edgewise.reporting.inspection_json import inspection_json
+from edgewise.reporting.inspection_page import write_inspection
 from edgewise.reporting.json_form import (
     demo_json,
     given_json,
-    inspection_json,
     plan_json,
     plans_json,
     trial_json,
 )
+from edgewise.reporting.node_data import node_data_json, write_node_data
+from edgewise.reporting.operators import operators_table
 from edgewise.reporting.page import (
     DemoPage,
     PageAnswer,
@@ -19,9 +23,7 @@ from edgewise.reporting.page_file import write_report
 from edgewise.reporting.sheet import Column, Sheet
 from edgewise.reporting.tables import (
     candidates_table,
-    cuts_table,
     given_table,
-    inspection_facts,
     plans_table,
     trials_table,
 )
@@ -41,12 +43,17 @@ __all__ = [
     "given_table",
     "inspection_facts",
     "inspection_json",
+    "node_data_json",
+    "operators_table",
     "plan_json",
     "plans_json",
     "plans_table",
     "terminal_table",
     "trial_json",
     "trials_table",
+    "trim_table",
     "write_demo",
+    "write_inspection",
+    "write_node_data",
     "write_report",
 ]

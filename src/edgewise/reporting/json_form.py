@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgewise.graphs import Cut, Model
 from edgewise.planning import Candidate, GivenPlan, Plan
-from edgewise.profiling import Profile, prefix_of
 from edgewise.records import write_record
 from edgewise.reporting.page import PageAnswer
-from edgewise.reporting.tables import operator_counts
-from edgewise.tensors import TensorSpec
 from edgewise.trials import Trial, answer_seconds
 
 
@@ -84,40 +80,6 @@ def candidate_json(candidate: Candidate) -> dict[str, Any]:
         "evidence": candidate.total.evidence.value,
         "quality": write_record(candidate.route.quality),
         "rejected": candidate.rejected,
-    }
-
-
-def inspection_json(model: Model, profile: Profile, cuts: Sequence[Cut]) -> dict[str, Any]:
-    """What a network is: tensors, operators, MACs, bytes, and where it can be cut."""
-    return {
-        "name": model.name,
-        "digest": model.digest,
-        "opset": model.opset,
-        "inputs": [tensor_json(spec) for spec in model.inputs],
-        "outputs": [tensor_json(spec) for spec in model.outputs],
-        "nodes": len(profile.nodes),
-        "operators": operator_counts(profile),
-        "macs": profile.macs,
-        "weight_bytes": model.weight_bytes,
-        "peak_activation_bytes": profile.peak_activation_bytes,
-        # This version removes nothing from a network.
-        "trim": {"removed": [], "undone": []},
-        "cuts": [_cut_json(at, profile) for at in cuts],
-    }
-
-
-def tensor_json(spec: TensorSpec) -> dict[str, Any]:
-    """One tensor with its bytes at batch 1."""
-    return {**write_record(spec), "bytes": spec.nbytes()}
-
-
-def _cut_json(at: Cut, profile: Profile) -> dict[str, Any]:
-    prefix = prefix_of(profile, [spec.name for spec in at.tensors])
-    return {
-        "tensors": [tensor_json(spec) for spec in at.tensors],
-        "bytes": at.nbytes(),
-        "macs_before": prefix.macs,
-        "weight_bytes_before": prefix.weight_bytes,
     }
 
 

@@ -43,10 +43,15 @@ def write_page(path: Path, template: str, values: Mapping[str, object]) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    _write(path, environment.get_template(template).render(values))
+    write_text(path, environment.get_template(template).render(values))
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text to a file, whole or not at all.
+
+    Raises:
+        BadInput: when it cannot be written.
+    """
     staged: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,59 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from edgewise.graphs import Cut, Model
 from edgewise.planning import Candidate, GivenPlan, Plan
-from edgewise.profiling import Profile, prefix_of
 from edgewise.reporting.sheet import Sheet
 from edgewise.running import Answer
 from edgewise.trials import Trial, answer_seconds
-from edgewise.units import format_bytes, format_count, format_duration, format_rate
+from edgewise.units import format_bytes, format_duration, format_rate
 
 NOTHING_SENT = "nothing"
-
-
-def inspection_facts(model: Model, profile: Profile) -> dict[str, str]:
-    """What a network is, by what one calls it."""
-    operators = ", ".join(f"{n} {op}" for op, n in operator_counts(profile).items())
-    return {
-        "network": f"{model.name}, opset {model.opset}, digest {model.digest[:12]}",
-        "inputs": ", ".join(map(str, model.inputs)),
-        "outputs": ", ".join(map(str, model.outputs)),
-        "nodes": f"{len(profile.nodes)}: {operators}",
-        "MACs": format_count(profile.macs),
-        "weights": format_bytes(model.weight_bytes),
-        "peak": f"{format_bytes(profile.peak_activation_bytes)} of activations",
-    }
-
-
-def operator_counts(profile: Profile) -> dict[str, int]:
-    """How many nodes of each operator, most frequent first."""
-    counts: dict[str, int] = {}
-    for node in profile.nodes:
-        counts[node.op] = counts.get(node.op, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-def cuts_table(cuts: Sequence[Cut], profile: Profile) -> Sheet:
-    """Every legal single cut with its bytes and the MACs before it."""
-    total = max(1, profile.macs)
-    rows = []
-    for at in cuts:
-        prefix = prefix_of(profile, [spec.name for spec in at.tensors])
-        content = at.content[0]
-        rows.append(
-            (
-                content.name,
-                "×".join(map(str, content.shape)),
-                format_bytes(at.nbytes()),
-                format_count(prefix.macs),
-                f"{prefix.macs / total:.0%}",
-                format_bytes(prefix.weight_bytes),
-                ", ".join(spec.name for spec in at.tensors[len(at.content) :]) or "-",
-            )
-        )
-    columns = ["after", "shape", "#bytes", "#MACs before", "#share", "#weights", "rides along"]
-    return Sheet.of(f"{len(cuts)} legal cuts", columns, rows)
 
 
 def candidates_table(plan: Plan, *, limit: int = 8) -> Sheet:

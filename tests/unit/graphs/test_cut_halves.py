@@ -182,10 +182,17 @@ def test_an_output_that_the_head_computes_passes_through() -> None:
     assert _proved(model, halves).bit_equal
 
 
+PREPARATION = {
+    **{"schema": 1, "kind": "image", "input": "x", "height": 8, "width": 8, "mode": "RGB"},
+    **{"crop_fraction": 1.0, "resample": "bicubic", "layout": "CHW"},
+    **{"mean": [0, 0, 0], "scale": [1, 1, 1]},
+}
+
+
 def test_metadata_goes_where_it_is_used() -> None:
     file = onnx.load_model_from_string(chain_file("Relu", "Tanh"))
     props = {
-        "edgewise.preparation": json.dumps({"schema": 1}),
+        "edgewise.preparation": json.dumps(PREPARATION),
         "edgewise.labels": '["a"]',
         "edgewise.licence": "MIT",
     }

@@ -168,10 +168,11 @@ def test_one_operator_leaves_nothing_to_cut() -> None:
 
 def test_a_tensor_of_unknown_shape_is_no_cut() -> None:
     nodes = [
-        helper.make_node("Gelu", ["x"], ["a"], domain="com.microsoft"),
+        helper.make_node("Compress", ["x", "wanted"], ["a"]),
         helper.make_node("Neg", ["a"], ["y"]),
     ]
-    assert _cuts(nodes, inputs=[("x", FLOAT, ROW)], outputs=[("y", FLOAT, ROW)]) == []
+    inputs = [("x", FLOAT, ROW), ("wanted", TensorProto.BOOL, ("N",))]
+    assert _cuts(nodes, inputs=inputs, outputs=[("y", FLOAT, ("found",))]) == []
 
 
 def test_a_cut_without_content_is_refused() -> None:

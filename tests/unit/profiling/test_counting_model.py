@@ -142,17 +142,18 @@ def test_an_open_axis_is_named() -> None:
         inputs=[("x", FLOAT, ("N", "length"))],
         outputs=[("y", FLOAT, ("N", "length"))],
     )
-    with pytest.raises(BadInput, match=r"also of 'x' \(an input\), found the open axis 'length'"):
+    with pytest.raises(BadInput, match="a size for the axis 'length', found none"):
         count(load(raw))
 
 
 def test_an_unknown_shape_is_named() -> None:
     nodes = [
-        helper.make_node("Gelu", ["x"], ["a"], name="g", domain="com.microsoft"),
+        helper.make_node("NonZero", ["x"], ["a"], name="g"),
         helper.make_node("Neg", ["a"], ["y"]),
     ]
-    with pytest.raises(BadInput, match=r"also of 'a' \(made by the Gelu node 'g'\)"):
-        _count(nodes, ("N", 4), ("N", 4))
+    raw = onnx_file(nodes, inputs=[("x", FLOAT, ("N", 4))], outputs=[("y", INT64, (2, "found"))])
+    with pytest.raises(BadInput, match=r"also of 'a' \(made by the NonZero node 'g'\)"):
+        count(load(raw))
 
 
 def test_a_batch_of_none_is_refused() -> None:
@@ -169,5 +170,5 @@ def test_lite0_has_the_published_macs() -> None:
     cuts = {at.name: at.nbytes() for at in find_cuts(model)}
     edges = {edge.name: edge.bytes for edge in profile.edges}
     riding = edges["/Concat_output_0"]
-    assert all(nbytes - edges[name] in (0, riding) for name, nbytes in cuts.items())
+    assert all(0 <= nbytes - edges[name] <= riding for name, nbytes in cuts.items())
     assert {node.op for node in profile.nodes if node.macs} == {"Conv", "Gemm"}

@@ -7,24 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from edgewise.graphs import find_cuts, load
-from edgewise.profiling import count
-from edgewise.reporting import (
-    PageAnswer,
-    demo_json,
-    inspection_json,
-    plans_json,
-    trial_json,
-)
+from edgewise.reporting import PageAnswer, demo_json, plans_json, trial_json
 from plans import answer, plan
-from small_models import write_small_model
 from unit.trials.made_trials import trial
 
 # The keys of the design, "JSON keys that others rely on".
-INSPECT = {
-    *("name", "digest", "inputs", "outputs", "nodes", "macs", "weight_bytes"),
-    *("peak_activation_bytes", "trim", "cuts"),
-}
 CHOSEN = {
     *("route", "cut", "payload_bytes", "total_s", "device_s", "link_s", "cloud_s"),
     "device_energy_j",
@@ -33,29 +20,6 @@ CHOSEN = {
 
 def strict(value: object) -> None:
     json.dumps(value, allow_nan=False)
-
-
-def test_inspection(tmp_path: Path) -> None:
-    model = load(write_small_model(tmp_path / "net.onnx"))
-    report = inspection_json(model, count(model), find_cuts(model))
-    strict(report)
-    assert report.keys() >= INSPECT
-    assert report["trim"] == {"removed": [], "undone": []}
-    assert report["nodes"] == 5
-    assert report["operators"]["Conv"] == 1
-    assert report["macs"] == 16 * 16 * 3 * 4 + 4 * 5
-    assert report["weight_bytes"] == 4 * (3 * 4 + 4 + 4 * 5)
-    first = report["cuts"][0]
-    assert first["macs_before"] == 16 * 16 * 3 * 4
-    assert first["tensors"] == [
-        {
-            "name": "mixed",
-            "dtype": "float32",
-            "shape": [1, 4, 16, 16],
-            "role": "content",
-            "bytes": 4096,
-        }
-    ]
 
 
 def test_plans() -> None:

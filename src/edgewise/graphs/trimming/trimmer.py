@@ -1,0 +1,210 @@
+"""Trim a network: try one pass after the other, prove each, undo what fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import onnx_ir
+
+from edgewise.graphs.loading import make_model
+from edgewise.graphs.model import Model
+from edgewise.graphs.trimming.results import Pass, Removal, Trim, Trimmed, Undone
+from edgewise.graphs.trimming.surgery import bodies_of, copy_of, node_count, weight_bytes
+from edgewise.graphs.trimming.table import PASSES
+from edgewise.graphs.trimming.training import flags_alone_differ, switch_off_training
+from edgewise.graphs.trimming.trial import NotProvable, Trial
+from edgewise.graphs.trimming.unused import drop_unused
+from edgewise.graphs.trimming.unused import keep_outputs as keep_only
+from edgewise.progress import Progress
+from edgewise.tensors import Feeds
+
+_LOG = logging.getLogger(__name__)
+_MOST_ROUNDS = 8
+_NODE_BYTES = 64  # what a node takes in a file, at least
+_SWITCHED = "training mode switched off: outputs are those of evaluation from here on"
+_KEPT = "outputs that were not asked for"
+
+
+def trim(
+    model: Model,
+    feeds: Iterable[Feeds] = (),
+    *,
+    keep_outputs: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    passes: Sequence[Pass] = PASSES,
+) -> Trimmed:
+    """Remove what only training needed, and prove after each change that nothing else changed.
+
+    The original runs on the feeds without optimisations; so does the graph after each pass that
+    changed it. A pass whose graph gives other numbers, shapes or types, or does not run, is
+    undone and named. Passes are repeated until none finds anything.
+
+    Switching off training mode is the one change that means to change outputs. It comes first,
+    touches nothing but the flags, and what the network gives then is what all else must give.
+
+    Args:
+        model: the network; it stays as it is.
+        feeds: inputs to prove with; random ones from a fixed seed unless given.
+        keep_outputs: the outputs to keep, such as without those for debugging; all unless given.
+        progress: told about each pass.
+        passes: what to try, in order.
+
+    Raises:
+        BadInput: when ``keep_outputs`` names what is no output.
+    """
+    work = _Work(model)
+    if keep_outputs is not None:
+        work.keep(keep_outputs)
+    work.switch_off_training()
+    try:
+        with Trial(work.as_model(), tuple(feeds)) as trial:
+            _run_all(work, trial, passes, progress)
+            return work.result(runs=trial.runs, max_rel=trial.max_rel)
+    except NotProvable as reason:
+        work.give_up(str(reason))
+        return work.result(runs=0, max_rel=0.0)
+
+
+def _run_all(work: _Work, trial: Trial, passes: Sequence[Pass], progress: Progress | None) -> None:
+    for round_number in range(_MOST_ROUNDS):
+        before = work.accepted
+        for number, one in enumerate(passes):
+            if progress is not None:
+                progress(f"trim, round {round_number + 1}: {one.name}", number, len(passes))
+            work.attempt(one, trial)
+        if work.accepted == before:
+            break
+
+
+@dataclass(slots=True)
+class _Work:
+    """The network on its way from the original to what is left of it."""
+
+    original: Model
+    proved: onnx_ir.Model = field(init=False)
+    draft: onnx_ir.Model = field(init=False)
+    outline: list[object] = field(init=False)
+    removed: dict[str, Removal] = field(default_factory=dict)
+    undone: dict[str, str] = field(default_factory=dict)
+    accepted: int = 0
+
+    def __post_init__(self) -> None:
+        self.proved = self.original.ir
+        self._draft_anew()
+
+    def keep(self, names: Sequence[str]) -> None:
+        """Drop all other outputs, and what only they needed."""
+        keep_only(self.draft, names)
+        if len(self.draft.graph.outputs) < len(self.proved.graph.outputs):
+            drop_unused(self.draft)
+            self._accept(_KEPT)
+
+    def switch_off_training(self) -> None:
+        """Change the flags of training, if nothing but flags changes."""
+        switch_off_training(self.draft)
+        if not self._is_changed():
+            return
+        if flags_alone_differ(self.proved, self.draft):
+            self._accept(_SWITCHED)
+        else:
+            self._reject("training mode switched off", "more than the flags changed")
+
+    def attempt(self, one: Pass, trial: Trial) -> None:
+        """Try a pass on the draft, and keep it if it is proved."""
+        if one.name in self.undone:
+            return
+        try:
+            one.apply(self.draft)
+            if not self._is_changed():
+                return
+            drop_unused(self.draft)
+            objection = self._growth() or trial.objection(self.draft, one.max_rel)
+        except Exception as error:  # whatever a pass does wrong, the network is safe
+            _LOG.info("%s failed", one.name, exc_info=True)
+            objection = f"it failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if objection is None:
+            self._accept(one.name)
+        else:
+            self._reject(one.name, objection)
+
+    def give_up(self, reason: str) -> None:
+        """Take everything back."""
+        self.proved = self.original.ir
+        self.removed.clear()
+        self.undone["all trimming"] = reason
+
+    def as_model(self) -> Model:
+        """What is proved so far; the original itself while nothing was accepted."""
+        if not self.accepted or self.proved is self.original.ir:
+            return self.original
+        made = make_model(self.proved, name=self.original.name)
+        return replace(made, changes=self.original.changes, custom_ops=self.original.custom_ops)
+
+    def result(self, *, runs: int, max_rel: float) -> Trimmed:
+        """What came of it."""
+        step = Trim(
+            removed=tuple(self.removed.values()),
+            undone=tuple(Undone(what=what, reason=why) for what, why in self.undone.items()),
+            nodes_before=node_count(self.original.ir),
+            nodes_after=node_count(self.proved),
+            bytes_before=weight_bytes(self.original.ir),
+            bytes_after=weight_bytes(self.proved),
+            max_rel=max_rel,
+            runs=runs,
+        )
+        return Trimmed(model=self.as_model(), step=step)
+
+    def _growth(self) -> str | None:
+        """Why a change would make the file larger; None if it does not."""
+        nodes = node_count(self.draft) - node_count(self.proved)
+        more = weight_bytes(self.draft) - weight_bytes(self.proved)
+        if nodes > 0:
+            return f"it needs {nodes} more node{'s' if nodes > 1 else ''}"
+        if more + nodes * _NODE_BYTES > 0:
+            return f"it needs {more} more bytes of weights"
+        return None
+
+    def _accept(self, what: str) -> None:
+        old = self.removed.get(what, Removal(what=what, nodes=0, bytes=0))
+        self.removed[what] = Removal(
+            what=what,
+            nodes=old.nodes + node_count(self.proved) - node_count(self.draft),
+            bytes=old.bytes + weight_bytes(self.proved) - weight_bytes(self.draft),
+        )
+        self.proved = self.draft
+        self.accepted += 1
+        self._draft_anew()
+
+    def _reject(self, what: str, reason: str) -> None:
+        self.undone[what] = reason
+        self._draft_anew()
+
+    def _draft_anew(self) -> None:
+        self.draft = copy_of(self.proved)
+        self.outline = _outline(self.draft)
+
+    def _is_changed(self) -> bool:
+        return _outline(self.draft) != self.outline
+
+
+def _outline(ir: onnx_ir.Model) -> list[object]:
+    """All that a pass may change; equal only for the same graph as long as it is unchanged."""
+    graph = ir.graph
+    border = [(value.name, str(value.type), str(value.shape)) for value in _border(graph)]
+    weights = [(name, id(value.const_value)) for name, value in graph.initializers.items()]
+    return [*ir.metadata_props.items(), *border, *weights, *_rows(graph)]
+
+
+def _border(graph: onnx_ir.Graph) -> tuple[onnx_ir.Value, ...]:
+    return (*graph.inputs, *graph.outputs)
+
+
+def _rows(graph: onnx_ir.Graph) -> Iterator[object]:
+    for node in graph:
+        attributes = tuple(node.attributes.values()) if node.attributes else ()
+        yield node, node.domain, node.op_type, node.inputs, node.outputs, attributes
+        for body in bodies_of(node) if attributes else ():
+            yield _border(body)
+            yield from _rows(body)
