@@ -278,9 +278,11 @@ def test_ctrl_c_while_planning(model: Path, rows: Path, tmp_path: Path) -> None:
         text=True,
     ) as process:
         assert process.stderr is not None
-        first = process.stderr.readline()  # INT8 has been judged: planning begins
+        trimming, first = process.stderr.readline(), process.stderr.readline()
+        # INT8 has been judged: planning begins
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
+    assert trimming.startswith("trim: ")
     assert first.startswith("INT8 by onnxruntime")
     assert process.returncode == 130
     assert err == "edgewise: stopped\n"

@@ -15,7 +15,7 @@ from edgewise.cli.console import Commands, add_json, console, note, print_json, 
 from edgewise.cli.doctor import examine
 from edgewise.cli.models import open_model, pictures_of, require_studio
 from edgewise.cli.options import check_bundle_folder, reads
-from edgewise.cli.plan import describe_variant, int8_variant, note_left_out
+from edgewise.cli.plan import describe_variant, int8_variant, note_left_out, trimmed
 from edgewise.errors import BadInput
 from edgewise.units import format_bytes
 
@@ -83,6 +83,7 @@ def execute(args: argparse.Namespace) -> int:
     samples, photos = _read_photos(model)
     weights = format_bytes(model.weight_bytes)
     note(f"{_MODEL}: {weights} of weights; {len(photos)} photos to answer")
+    model = trimmed(model, samples)
     variant = int8_variant(model, samples, min_agreement=0.95)
     verdict = describe_variant(variant)
     note(verdict)

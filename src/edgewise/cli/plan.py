@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgewise.trials import Trial
 
 _FEWEST_EXAMPLES = 6
+_PROVING_EXAMPLES = 2  # each change of the network is run on these
 _BASE = "this-machine"
 
 
@@ -128,6 +129,7 @@ def _plan_model(args: argparse.Namespace) -> int:
     places = _find_places(args)
     model = open_model(args.model)
     samples = read_samples(model, args.data)
+    model = trimmed(model, samples)
     variants = {"full": model}
     if args.int8:
         variant = int8_variant(model, samples, args.min_agreement)
@@ -177,6 +179,21 @@ def read_samples(model: Model, data: Path | None) -> Samples:
             remedy="add some: a part calibrates, another part judges",
         )
     return take_samples(examples.split(calibrate=0.35, select=0.35))
+
+
+def trimmed(model: Model, samples: Samples) -> Model:
+    """The network without what only training needed, proved on examples."""
+    from edgewise.graphs import trim
+    from edgewise.reporting import trim_summary
+
+    with progress_bar() as progress:
+        result = trim(
+            model,
+            [sample.feeds for sample in samples.calibrate[:_PROVING_EXAMPLES]],
+            progress=progress,
+        )
+    note(f"trim: {trim_summary(result.step)}")
+    return result.model
 
 
 def int8_variant(model: Model, samples: Samples, min_agreement: float) -> Variant:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import onnx
 from onnx import numpy_helper
 
+from edgewise.errors import BadInput
 from edgewise.graphs.scopes import Body, Scope, dims_of_type
 
 _Types = dict[str, onnx.TypeProto]
@@ -29,7 +30,8 @@ def size_control_flow(walker: Walker, node: onnx.NodeProto, scope: Scope) -> _Ty
     """The types of the outputs of a node with subgraphs, as far as they are known.
 
     Its bodies are noted in ``scope``. Of an If whose condition is known, only the branch that
-    runs is looked at. A Loop whose values change shape from one turn to the next has unknown axes.
+    runs is looked at; else those whose operators fit together at these sizes. A Loop whose values
+    change shape from one turn to the next has unknown axes.
     """
     size = {"If": _size_if, "Loop": _size_loop, "Scan": _size_scan}.get(node.op_type)
     return {} if size is None or node.domain not in ("", "ai.onnx") else size(walker, node, scope)
@@ -41,7 +43,7 @@ def _size_if(walker: Walker, node: onnx.NodeProto, scope: Scope) -> _Types:
     names: tuple[str, ...] = ("then_branch", "else_branch")
     if condition is not None:
         names = names[:1] if condition else names[1:]
-    bodies = tuple(_walk(walker, branches[name], scope, {}, times=1) for name in names)
+    bodies = _fitting(walker, [branches[name] for name in names], scope)
     _note(node, scope, bodies)
     results = [_results(body) for body in bodies]
     return {
@@ -49,6 +51,22 @@ def _size_if(walker: Walker, node: onnx.NodeProto, scope: Scope) -> _Types:
         for index, name in enumerate(node.output)
         if name and (kind := _common([result[index] for result in results])) is not None
     }
+
+
+def _fitting(
+    walker: Walker, branches: Sequence[onnx.GraphProto], scope: Scope
+) -> tuple[Body, ...]:
+    """The branches whose operators fit together; one for inputs of another size cannot run."""
+    bodies: list[Body] = []
+    refusal: BadInput | None = None
+    for graph in branches:
+        try:
+            bodies.append(_walk(walker, graph, scope, {}, times=1))
+        except BadInput as error:
+            refusal = error
+    if refusal is not None and not bodies:
+        raise refusal
+    return tuple(bodies)
 
 
 def _size_loop(walker: Walker, node: onnx.NodeProto, scope: Scope) -> _Types:

@@ -8,7 +8,7 @@ import onnx
 
 from edgewise.errors import BadInput
 from edgewise.graphs.metadata import check_metadata
-from edgewise.graphs.stored import check_stored, nodes_of, subgraphs_of
+from edgewise.graphs.stored import check_stored, is_raw, nodes_of, subgraphs_of
 
 NATIVE_OPSET = 13  # the first in which QuantizeLinear, Squeeze and the reductions have their form
 OLDEST_OPSET = 7  # the first that onnxruntime supports, so that an upgrade can be proved
@@ -16,6 +16,14 @@ NEWEST_OPSET = 24
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")  # what onnxruntime runs by itself
 _MAX_NODES = 1_000_000
 _MAX_DEPTH = 50
+_COPIED_MAX_BYTES = 65_536
+_FIRST_IR_WITH_FREE_WEIGHTS = 4
+_KINDS: Mapping[str, str] = {
+    "sequence_type": "a sequence",
+    "optional_type": "an optional",
+    "map_type": "a map",
+    "sparse_tensor_type": "a sparse tensor",
+}
 _Key = tuple[str, str]
 _EXPORT = "export it with opset 17 (torch.onnx.export(…, opset_version=17))"
 
@@ -41,13 +49,14 @@ def check_file(proto: onnx.ModelProto, where: str, *, custom: bool = False) -> N
             found=f"{len(proto.graph.node)} operators and {len(proto.graph.output)} outputs",
             remedy="export it anew",
         )
+    _check_outputs(proto, where)
     check_metadata(proto)
     check_stored(proto)
     _check_axes(proto)
     _check_names(proto)
     _check_functions(proto)
     try:
-        onnx.checker.check_model(proto)
+        onnx.checker.check_model(_without_weights(proto))
     except Exception as error:  # ValidationError, and what the checker itself trips over
         raise BadInput(
             expected=f"a valid ONNX graph in {where}",
@@ -60,6 +69,49 @@ def opset_of(proto: onnx.ModelProto) -> int:
     """The version of the standard operators; 0 when the file imports none."""
     versions = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
     return versions[0] if versions else 0
+
+
+def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose large weights are inputs: the checker makes two copies of what it is given.
+
+    It asks files before IR version 4 to list weights as inputs too; nobody else does.
+    """
+    bare = onnx.ModelProto(ir_version=max(proto.ir_version, _FIRST_IR_WITH_FREE_WEIGHTS))
+    bare.opset_import.extend(proto.opset_import)
+    bare.functions.extend(proto.functions)
+    graph = bare.graph
+    graph.name = proto.graph.name
+    graph.node.extend(proto.graph.node)
+    graph.input.extend(proto.graph.input)
+    graph.output.extend(proto.graph.output)
+    graph.value_info.extend(proto.graph.value_info)
+    listed = {value.name for value in graph.input}
+    for tensor in proto.graph.initializer:
+        if tensor.ByteSize() <= _COPIED_MAX_BYTES or not is_raw(tensor):
+            graph.initializer.append(tensor)
+        elif tensor.name not in listed:
+            graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+    return bare
+
+
+def _check_outputs(proto: onnx.ModelProto, where: str) -> None:
+    for value in proto.graph.output:
+        kind = value.type.WhichOneof("value")
+        if kind in _KINDS:
+            maps = kind == "sequence_type" and _is_map(value.type.sequence_type.elem_type)
+            raise BadInput(
+                expected=f"outputs of {where} that are tensors",
+                found=f"{value.name[:80]!r}, {_KINDS[kind]}{' of maps' if maps else ''}",
+                remedy="export it with zipmap=False (skl2onnx: options={'zipmap': False})"
+                if maps
+                else "export it with plain tensors at its border",
+            )
+
+
+def _is_map(kind: onnx.TypeProto) -> bool:
+    return bool(kind.WhichOneof("value") == "map_type")
 
 
 def _check_texts(proto: onnx.ModelProto, where: str) -> None:

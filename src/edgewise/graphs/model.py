@@ -37,6 +37,7 @@ class Model:
         weight_bytes: bytes of all stored tensors, initialisers and Constant nodes.
         metadata: the file's key-value pairs.
         changes: what loading had to change, in words, such as an upgraded opset.
+        made_from: digest of the network that this one was trimmed from; empty for an original.
         custom_ops: libraries of native code that define its own operators, named by the user.
         ir: the graph. Never change it: passes work on ``ir.clone()``.
     """
@@ -49,8 +50,14 @@ class Model:
     weight_bytes: int
     metadata: Mapping[str, str] = field(compare=False)
     changes: tuple[str, ...] = field(default=(), compare=False)
+    made_from: str = field(default="", compare=False)
     custom_ops: tuple[Path, ...] = field(default=(), compare=False)
     ir: onnx_ir.Model = field(compare=False, repr=False)
+
+    @property
+    def origin(self) -> str:
+        """Digest of the file that somebody trained."""
+        return self.made_from or self.digest
 
 
 def to_bytes(model: Model) -> bytes:

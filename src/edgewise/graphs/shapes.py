@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnx
 import onnx_ir
+from onnx_ir import serde
 from onnx_ir.convenience import create_value_mapping
 
 from edgewise.errors import BadInput
@@ -110,8 +111,8 @@ def _without_weights(ir: onnx_ir.Model) -> onnx.ModelProto:
         bare.opset_import.add(domain=domain, version=version)
     graph = bare.graph
     graph.name = ir.graph.name or "graph"
-    graph.input.extend(onnx_ir.to_proto(value) for value in ir.graph.inputs)
-    graph.output.extend(onnx_ir.to_proto(value) for value in ir.graph.outputs)
+    graph.input.extend(map(serde.serialize_value, ir.graph.inputs))
+    graph.output.extend(map(serde.serialize_value, ir.graph.outputs))
     for value in ir.graph.initializers.values():
         _add_stored(graph, name_of(value), value.const_value)
     for node in ir.graph:
@@ -119,9 +120,10 @@ def _without_weights(ir: onnx_ir.Model) -> onnx.ModelProto:
         if stored is not None and stored.type is onnx_ir.AttributeType.TENSOR:
             _add_stored(graph, name_of(node.outputs[0]), stored.as_tensor())
         else:
-            graph.node.append(onnx_ir.to_proto(node))
-            named = (value for value in node.outputs if value.name and value.type is not None)
-            graph.value_info.extend(map(onnx_ir.to_proto, named))
+            serde.serialize_node_into(graph.node.add(), node)
+            for value in node.outputs:
+                if value.name and value.type is not None:
+                    serde.serialize_value_into(graph.value_info.add(), value)
     return bare
 
 
@@ -132,7 +134,7 @@ def _add_stored(graph: onnx.GraphProto, name: str, tensor: onnx_ir.TensorProtoco
         kind, dims = int(tensor.dtype), list(tensor.shape.numpy())
         graph.input.append(onnx.helper.make_tensor_value_info(name, kind, dims))
         return
-    stored = onnx_ir.to_proto(tensor)
+    stored = serde.serialize_tensor(tensor)
     stored.name = name
     graph.initializer.append(stored)
 
@@ -219,7 +221,7 @@ def _adopt_types_of(ir: onnx_ir.Model, found: Mapping[str, onnx.TypeProto]) -> N
         for value in node.outputs:
             kind = found.get(name_of(value)) if value.name else None
             if kind is not None and kind.WhichOneof("value") is not None:
-                value.type = onnx_ir.serde.deserialize_type_proto_for_type(kind)
+                value.type = serde.deserialize_type_proto_for_type(kind)
 
 
 def _adopt_shapes(ir: onnx_ir.Model, shapes: Mapping[str, Dims]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 
@@ -22,9 +23,7 @@ def name_of(value: onnx_ir.Value) -> str:
 def dtype_name(value: onnx_ir.Value) -> str | None:
     """The numpy name of a tensor's element type; None when it is unknown or not a tensor."""
     dtype = _element_type(value)
-    if dtype is None or dtype is onnx_ir.DataType.STRING:
-        return None if dtype is None else "string"
-    return str(dtype.numpy().name)
+    return None if dtype is None else _numpy_name(dtype)
 
 
 def is_floating(value: onnx_ir.Value) -> bool:
@@ -100,6 +99,11 @@ def subgraphs_of(node: onnx_ir.Node) -> Iterator[onnx_ir.Graph]:
             yield attribute.as_graph()
         elif attribute.type is onnx_ir.AttributeType.GRAPHS:
             yield from attribute.as_graphs()
+
+
+@functools.cache  # numpy works a name out anew each time it is asked
+def _numpy_name(dtype: onnx_ir.DataType) -> str:
+    return "string" if dtype is onnx_ir.DataType.STRING else str(dtype.numpy().name)
 
 
 def _element_type(value: onnx_ir.Value) -> onnx_ir.DataType | None:

@@ -100,7 +100,7 @@ def build_bundle(
     manifest = Manifest(
         schema=SCHEMA,
         name=served_name(full),
-        model_digest=full.digest,
+        model_digest=full.origin,
         inputs=full.inputs,
         outputs=_batch_of_one(full.outputs),
         parts=tuple(piece.part for piece in pieces.values()),

@@ -34,7 +34,7 @@ class Plan:
     """What runs where on one link, and why everything else was rejected.
 
     Args:
-        model_digest: the original network.
+        model_digest: the file of the original network, before trimming.
         variants: digest of every network that may run, by name.
         objective: what was made small.
         target: device, link and cloud.
@@ -215,7 +215,7 @@ class Study:
         chosen = self._with_stated_quality(chosen)
         fallback = self._with_stated_quality(self._fallback(candidates, limits))
         return Plan(
-            model_digest=full.digest,
+            model_digest=full.origin,
             variants={name: model.digest for name, model in self._variants.items()},
             objective=Objective.LATENCY,
             target=target,

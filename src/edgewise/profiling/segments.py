@@ -17,7 +17,7 @@ from edgewise.engines import Engine, open_engine
 from edgewise.errors import EdgewiseError
 from edgewise.graphs import Cut, Halves, Model, cut, to_bytes
 from edgewise.profiling.counting import count
-from edgewise.profiling.prefix import prefix_of
+from edgewise.profiling.prefix import prefixes_of
 from edgewise.profiling.timing import NOTHING, Timing, time_interleaved
 from edgewise.progress import Progress
 from edgewise.tensors import Array, Feeds, TensorSpec
@@ -155,7 +155,7 @@ def measure_cuts(
         cuts: along one chain, in any order.
         feeds: one set of inputs.
         anchors: how many cuts to time, at least 2; the others are placed between them by what
-            lies before them (:func:`prefix_of`). ``None`` times every cut.
+            lies before them (:func:`prefixes_of`). ``None`` times every cut.
         repeats: counted runs of each half.
         progress: told how far it is.
 
@@ -165,7 +165,8 @@ def measure_cuts(
     if not cuts:
         return ()
     profile = count(model)
-    efforts = [prefix_of(profile, [s.name for s in at.tensors]).effort for at in cuts]
+    prefixes = prefixes_of(profile, [[spec.name for spec in at.tensors] for at in cuts])
+    efforts = [prefix.effort for prefix in prefixes]
     chosen = _spread(efforts, len(cuts) if anchors is None else anchors)
     exact: dict[int, Segments] = {}
     for done, index in enumerate(chosen):

@@ -1,6 +1,11 @@
 """Turn values into terminal tables, JSON and one-file HTML; nothing is computed here."""
 
-from edgewise.reporting.inspection import cuts_table, inspection_facts, trim_table
+from edgewise.reporting.inspection import (
+    cuts_table,
+    inspection_facts,
+    trim_summary,
+    trim_table,
+)
 from edgewise.reporting.inspection_json import inspection_json
 from edgewise.reporting.inspection_page import write_inspection
 from edgewise.reporting.json_form import (
@@ -51,6 +56,7 @@ __all__ = [
     "terminal_table",
     "trial_json",
     "trials_table",
+    "trim_summary",
     "trim_table",
     "write_demo",
     "write_inspection",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgewise.graphs import Trim
 from edgewise.profiling import CutFigures, Inspection, open_axes
 from edgewise.reporting.operators import UNKNOWN, share_text
 from edgewise.reporting.sheet import Sheet
@@ -29,7 +30,7 @@ def inspection_facts(inspection: Inspection) -> dict[str, str]:
         "weights": _weights(inspection),
         "peak": _peak(inspection),
         "loading": "; ".join(model.changes),
-        "trim": trim_summary(inspection),
+        "trim": _trim(inspection),
     }
     return {name: text for name, text in facts.items() if text}
 
@@ -92,20 +93,23 @@ def _peak(inspection: Inspection) -> str:
     return f"{format_bytes(peak.bytes)} of activations, {where}"
 
 
-def trim_summary(inspection: Inspection) -> str:
-    """What training left behind, in one line."""
-    step = inspection.trim
-    if step is None:
-        return f"unknown: {inspection.untrimmed}"
+def trim_summary(step: Trim) -> str:
+    """What trimming takes away, in one line."""
     if not step.removed:
         return "nothing can go" + f"; {len(step.undone)} steps undone" * bool(step.undone)
     same = f"the same to {step.max_rel:.0e}" if step.max_rel else "exactly the same"
     saved_bytes = step.bytes_before - step.bytes_after
     saved = f" and {format_bytes(saved_bytes)} of weights" if saved_bytes > 0 else ""
+    gone = step.nodes_before - step.nodes_after
     return (
-        f"{step.nodes_before - step.nodes_after} of {step.nodes_before} nodes{saved} can go; "
-        f"what is left computes {same} ({step.runs} runs)"
+        f"{gone} of {step.nodes_before} nodes{saved} are not needed; "
+        f"without them it computes {same} ({step.runs} runs)"
     )
+
+
+def _trim(inspection: Inspection) -> str:
+    step = inspection.trim
+    return f"unknown: {inspection.untrimmed}" if step is None else trim_summary(step)
 
 
 def trim_table(inspection: Inspection) -> Sheet | None:

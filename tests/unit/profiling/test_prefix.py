@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 
 from edgewise.graphs import find_cuts
-from edgewise.profiling import EdgeProfile, NodeProfile, Profile, count, prefix_of
+from edgewise.profiling import (
+    EdgeProfile,
+    NodeProfile,
+    Profile,
+    count,
+    prefix_of,
+    prefixes_of,
+)
 from edgewise.profiling.prefix import MACS_PER_BYTE
 from unit.planning import small_networks as small
 
@@ -55,3 +62,10 @@ def test_effort_grows_along_a_real_chain() -> None:
     efforts = [prefix_of(profile, [at.name]).effort for at in find_cuts(model)]
     assert efforts == sorted(set(efforts))
     assert prefix_of(profile, ["logits"]).macs == profile.macs
+
+
+def test_many_prefixes_are_found_as_one_is() -> None:
+    cuts = [["x"], ["ta"], ["tb", "tc"], ["unknown"], ["y"]]
+    prefixes = prefixes_of(DIAMOND, cuts)
+    assert list(prefixes) == [prefix_of(DIAMOND, cut) for cut in cuts]
+    assert [prefix.macs + prefix.macs_after for prefix in prefixes] == [DIAMOND.macs] * len(cuts)

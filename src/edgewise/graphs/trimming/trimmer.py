@@ -140,7 +140,12 @@ class _Work:
         if not self.accepted or self.proved is self.original.ir:
             return self.original
         made = make_model(self.proved, name=self.original.name)
-        return replace(made, changes=self.original.changes, custom_ops=self.original.custom_ops)
+        return replace(
+            made,
+            changes=self.original.changes,
+            made_from=self.original.origin,
+            custom_ops=self.original.custom_ops,
+        )
 
     def result(self, *, runs: int, max_rel: float) -> Trimmed:
         """What came of it."""
