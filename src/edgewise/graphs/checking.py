@@ -8,7 +8,7 @@ import onnx
 
 from edgewise.errors import BadInput
 from edgewise.graphs.metadata import check_metadata
-from edgewise.graphs.stored import check_stored, is_raw, nodes_of, subgraphs_of
+from edgewise.graphs.stored import check_stored, is_raw, nodes_of, stated_bytes, subgraphs_of
 
 NATIVE_OPSET = 13  # the first in which QuantizeLinear, Squeeze and the reductions have their form
 OLDEST_OPSET = 7  # the first that onnxruntime supports, so that an upgrade can be proved
@@ -87,7 +87,7 @@ def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     graph.value_info.extend(proto.graph.value_info)
     listed = {value.name for value in graph.input}
     for tensor in proto.graph.initializer:
-        if tensor.ByteSize() <= _COPIED_MAX_BYTES or not is_raw(tensor):
+        if not is_raw(tensor) or stated_bytes(tensor) <= _COPIED_MAX_BYTES:
             graph.initializer.append(tensor)
         elif tensor.name not in listed:
             graph.input.append(

@@ -25,17 +25,19 @@ class ListedTensor:
 
     Args:
         name: as in the graph.
-        dtype: numpy's name.
-        shape: all numbers.
-        nbytes: bytes in memory; four-bit types packed.
+        dtype: numpy's name, ``string`` for texts; empty for what is no tensor.
+        shape: all numbers; None when it is not known before a run.
+        nbytes: bytes in memory, four-bit types packed; None when they are not known.
         constant: whether it depends on no input.
+        unsized: why the bytes are not known; empty when they are.
     """
 
     name: str
     dtype: str
-    shape: tuple[int, ...]
-    nbytes: int
+    shape: tuple[int, ...] | None
+    nbytes: int | None
     constant: bool
+    unsized: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +100,15 @@ class Listing:
 def list_graph(model: Model, *, batch: int = 1, axes: Axes | None = None) -> Listing:
     """List a network at stated sizes of the symbolic axes of its inputs.
 
+    Texts, sequences and tensors whose size depends on the data stand without bytes.
+
     Args:
         model: a loaded network.
         batch: the size of symbolic first axes that ``axes`` does not name.
         axes: sizes by name.
 
     Raises:
-        BadInput: when an axis has no size, or the size of some tensor is not known then; it says
-            which.
+        BadInput: when an axis has no size, or operators do not fit together at these sizes.
     """
     if batch < 1:
         raise BadInput(expected="a batch of at least 1", found=str(batch), remedy="use 1 or more")
@@ -201,24 +204,14 @@ def _list_tensor(value: onnx_ir.Value, flow: Flow, shapes: Mapping[str, Dims]) -
     if value.const_value is not None:
         dims = tuple(value.const_value.shape.numpy())
     nbytes = None if dims is None else bytes_of(value, dims)
-    if dims is None or nbytes is None:
-        raise _unknown_size(value, dims)
+    known = dims is not None and all(isinstance(dim, int) for dim in dims)
     return ListedTensor(
         name=name,
         dtype=dtype_name(value) or "",
-        shape=tuple(dim for dim in dims if isinstance(dim, int)),
+        shape=tuple(dim for dim in dims or () if isinstance(dim, int)) if known else None,
         nbytes=nbytes,
         constant=value not in flow.dependent,
-    )
-
-
-def _unknown_size(value: onnx_ir.Value, dims: Dims | None) -> BadInput:
-    node = value.producer()
-    where = "an input" if node is None else f"made by the {node.op_type} node {node.name!r}"
-    return BadInput(
-        expected=f"a known size of every tensor, also of {name_of(value)!r} ({where})",
-        found=_what_is_open(value, dims),
-        remedy="cut or export the model before what depends on the data (NonZero, Loop, …)",
+        unsized="" if nbytes is not None else _what_is_open(value, dims),
     )
 
 

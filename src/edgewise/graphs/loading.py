@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -37,6 +37,8 @@ from edgewise.graphs.values import has_border_type, spec_of, subgraphs_of
 if TYPE_CHECKING:
     from torch import Tensor, nn  # type: ignore[import-not-found,unused-ignore]
 
+_WRONG_SHOWN = 3
+
 
 def load(
     source: str | Path | bytes | nn.Module,
@@ -66,18 +68,18 @@ def load(
 check the path
     """
     if is_module(source):
-        return _load(export_module(source, example), None, "the exported module")
+        return _load(lambda: export_module(source, example), None, "the exported module")
     libraries = tuple(map(Path, custom_ops))
     if isinstance(source, bytes):
-        return _load(source, None, "the given bytes", custom_ops=libraries)
+        return _load(lambda: source, None, "the given bytes", custom_ops=libraries)
     path = Path(source)
     return _load(
-        read_model_file(path), path.parent, str(path), name=path.stem, custom_ops=libraries
+        lambda: read_model_file(path), path.parent, str(path), name=path.stem, custom_ops=libraries
     )
 
 
 def _load(
-    raw: bytes,
+    read: Callable[[], bytes],
     folder: Path | None,
     where: str,
     *,
@@ -85,21 +87,21 @@ def _load(
     custom_ops: tuple[Path, ...] = (),
 ) -> Model:
     try:
-        return _read_and_check(raw, folder, where, name=name, custom_ops=custom_ops)
+        return _read_and_check(read, folder, where, name=name, custom_ops=custom_ops)
     except (UnicodeError, onnx_ir.serde.SerdeError) as error:
         raise _unreadable(error, where) from None
 
 
 def _read_and_check(
-    raw: bytes,
+    read: Callable[[], bytes],
     folder: Path | None,
     where: str,
     *,
     name: str,
     custom_ops: tuple[Path, ...],
 ) -> Model:
-    proto = _parse(raw, where)
-    digest = _bring_in_external(proto, digest_of(raw), folder)
+    proto, digest = _parse(read(), where)  # the bytes end here: they are as large as the network
+    digest = _bring_in_external(proto, digest, folder)
     check_file(proto, where, custom=bool(custom_ops))
     ir, changes = _normalise(proto, where, custom_ops)
     model = make_model(
@@ -138,7 +140,7 @@ def make_model(
     )
 
 
-def _parse(raw: bytes, where: str) -> onnx.ModelProto:
+def _parse(raw: bytes, where: str) -> tuple[onnx.ModelProto, str]:
     proto = onnx.ModelProto()
     if not raw:
         raise BadInput(
@@ -157,7 +159,7 @@ def _parse(raw: bytes, where: str) -> onnx.ModelProto:
             found="bytes that are not ONNX, or a file cut short",
             remedy="export the network to ONNX (torch.onnx.export, tf2onnx, …)",
         )
-    return proto
+    return proto, digest_of(raw)
 
 
 def _bring_in_external(proto: onnx.ModelProto, digest: str, folder: Path | None) -> str:
@@ -185,7 +187,11 @@ def _normalise(
     if 0 < opset < NATIVE_OPSET:
         ir, _ = _tidy(_read_graph(convert(onnx_ir.to_proto(ir), where), where))
         changes = (f"opset {opset} upgraded to {UPGRADED_OPSET}", *changes)
-    infer_shapes(ir, custom_ops=custom_ops)
+    wrong = infer_shapes(ir, custom_ops=custom_ops)
+    if wrong:
+        told = ", ".join(map(repr, wrong[:_WRONG_SHOWN]))
+        more = f" and {len(wrong) - _WRONG_SHOWN} more" if len(wrong) > _WRONG_SHOWN else ""
+        changes = (*changes, f"stated shapes that its operators contradict dropped: {told}{more}")
     if 0 < opset < NATIVE_OPSET:
         prove_upgrade(proto, ir, where)
     return ir, changes

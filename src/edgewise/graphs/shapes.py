@@ -35,26 +35,61 @@ class Sizes:
     bodies: Mapping[str, tuple[Body, ...]]
 
 
-def infer_shapes(ir: onnx_ir.Model, *, custom_ops: tuple[Path, ...] = ()) -> None:
+def infer_shapes(ir: onnx_ir.Model, *, custom_ops: tuple[Path, ...] = ()) -> tuple[str, ...]:
     """Set the type and shape of every value, as far as they can be known.
 
     Where onnx's own inference loses the thread (target shapes computed by nodes, operators of
     onnxruntime), several sizes are tried for every symbolic axis: an axis of a value that always
     stays is fixed, one that always is as long as an input's axis is that axis.
 
+    Engines run networks whose file states a wrong shape for a result, so what is stated gives way
+    where operators contradict it.
+
     Args:
         ir: a graph that is still ours to change.
         custom_ops: libraries that define operators.
+
+    Returns:
+        Names of the values whose stated shape was wrong.
 
     Raises:
         BadInput: when operators do not fit together.
     """
     bare = _without_weights(ir)
-    inferred = _infer(bare)
+    stated: dict[str, Dims] = {}
+    try:
+        inferred = _infer(bare)
+    except BadInput:
+        stated = _drop_stated(ir)
+        if not stated:
+            raise
+        bare = _without_weights(ir)
+        inferred = _infer(bare)
     _adopt_types(ir, inferred)
     _adopt_shapes(ir, _shapes(inferred))
     if _is_open(ir):
         _try_sizes(ir, _sizer(bare, custom_ops))
+    results = {name_of(value): dims_of(value) for node in ir.graph for value in node.outputs}
+    return tuple(name for name, dims in stated.items() if _contradict(dims, results[name]))
+
+
+def _drop_stated(ir: onnx_ir.Model) -> dict[str, Dims]:
+    """Forget the shapes of all results; what they were, by name."""
+    stated = {}
+    for node in ir.graph:
+        for value in node.outputs:
+            dims = dims_of(value)
+            if value.name and dims is not None:
+                stated[value.name] = dims
+                value.shape = None
+    return stated
+
+
+def _contradict(stated: Dims, found: Dims | None) -> bool:
+    if found is None or len(stated) != len(found):
+        return True
+    pairs = zip(stated, found, strict=True)
+    return any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
 
 
 def shapes_at(

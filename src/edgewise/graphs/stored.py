@@ -57,8 +57,7 @@ def check_tensor(tensor: onnx.TensorProto) -> None:
         return
     wanted_bytes = stated_bytes(tensor)
     if tensor.HasField("raw_data"):
-        if not _is_exactly(tensor, wanted_bytes):
-            _expect(tensor, len(tensor.raw_data), wanted_bytes, "bytes")
+        _expect(tensor, len(tensor.raw_data), wanted_bytes, "bytes")
     elif tensor.data_location != _T.EXTERNAL:
         _expect(tensor, _held(tensor), _typed_count(tensor, count), "numbers")
 
@@ -66,19 +65,6 @@ def check_tensor(tensor: onnx.TensorProto) -> None:
 def is_raw(tensor: onnx.TensorProto) -> bool:
     """Whether raw bytes, and no typed numbers beside them, hold a tensor's contents."""
     return tensor.HasField("raw_data") and not (_held(tensor) or tensor.string_data)
-
-
-def _is_exactly(tensor: onnx.TensorProto, raw_bytes: int) -> bool:
-    """Whether the raw contents are this long, by the length of the message.
-
-    Asking for the contents themselves would copy them. False also when it cannot be told so.
-    """
-    if not is_raw(tensor) or len(UnknownFieldSet(tensor)):
-        return False
-    rest = onnx.TensorProto()
-    for field, value in tensor.ListFields():
-        pass
-    return False
 
 
 def element_count(tensor: onnx.TensorProto) -> int:

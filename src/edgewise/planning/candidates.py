@@ -11,7 +11,7 @@ from edgewise.cost import Forecast
 from edgewise.examples import Examples, Split
 from edgewise.graphs import Cut, Model
 from edgewise.preparation import Pixels
-from edgewise.profiling import Profile, count, prefix_of
+from edgewise.profiling import Profile, check_sized, count, prefix_of
 from edgewise.tensors import Feeds, TensorSpec
 
 FULL = "full"
@@ -193,6 +193,7 @@ def _sketch_cloud(codec: PayloadCodec, quality_level: int | None) -> Sketch:
 
 def _sketch_splits(variant: str, model: Model, legal: Sequence[Cut]) -> Iterator[Sketch]:
     profile = count(model)
+    check_sized(profile)
     for position, at in enumerate(legal):
         raw = _sends_input(model, profile, at)
         for codec in TENSOR_CODECS if narrows(at) else (PayloadCodec.FP32,):

@@ -1,12 +1,12 @@
 """Count and time a network."""
 
-from edgewise.profiling.counting import count
+from edgewise.profiling.counting import check_sized, count
 from edgewise.profiling.dominance import undominated
 from edgewise.profiling.inspecting import inspect, open_axes
 from edgewise.profiling.inspection import CutFigures, Inspection
 from edgewise.profiling.liveness import Peak, find_peak
 from edgewise.profiling.prefix import Prefix, prefix_of, prefixes_of
-from edgewise.profiling.profile import EdgeProfile, NodeProfile, Profile
+from edgewise.profiling.profile import EdgeProfile, NodeProfile, Profile, Unsized
 from edgewise.profiling.segments import (
     NotFinite,
     Segments,
@@ -33,6 +33,8 @@ __all__ = [
     "Progress",
     "Segments",
     "Timing",
+    "Unsized",
+    "check_sized",
     "count",
     "find_peak",
     "inspect",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edgewise.errors import BadInput
 from edgewise.graphs import ListedNode, ListedTensor, Listing, Model, list_graph
 from edgewise.profiling.macs import Shapes, macs_of
-from edgewise.profiling.profile import EdgeProfile, NodeProfile, Profile
+from edgewise.profiling.profile import EdgeProfile, NodeProfile, Profile, Unsized
 from edgewise.tensors import Axes
 
 _Tensors = Mapping[str, ListedTensor]
@@ -23,12 +24,14 @@ def count(model: Model, *, batch: int = 1, axes: Axes | None = None) -> Profile:
     * What depends on no input (Constant nodes and what is computed from them) is not listed:
       engines compute it once, while loading. Where it is read it counts as weights.
     * A node reads each tensor once and writes each output once. Nothing is fused or in place.
-    * Of an If the branch with more MACs counts, the body of a Loop or Scan as often as it runs;
+    * Of an If the branch with more MACs counts, among those that can run at these sizes; the body of a Loop or Scan as often as it runs;
       where only running tells how often, the node is in ``Profile.uncounted``. Bytes are those
       that the node reads and writes, not those inside its bodies; weights inside count.
     * Peak memory holds activations alone, in the graph's order: an input lives from the start to
       its last use, an intermediate from the node that makes it to its last use, an output to the
       end; a node holds its inputs and outputs together.
+    * Texts, sequences and tensors whose size depends on the data count as nothing, and are in
+      ``Profile.unsized``; the nodes that read or write them are in ``Profile.uncounted``.
 
     Args:
         model: a loaded network.
@@ -36,34 +39,57 @@ def count(model: Model, *, batch: int = 1, axes: Axes | None = None) -> Profile:
         axes: sizes of symbolic axes by name.
 
     Raises:
-        BadInput: when an axis has no size, or the size of some tensor is unknown.
+        BadInput: when an axis has no size.
     """
     listing = list_graph(model, batch=batch, axes=axes)
-    shapes: Shapes = {name: tensor.shape for name, tensor in listing.tensors.items()}
+    tensors = listing.tensors
+    shapes: Shapes = {name: t.shape for name, t in tensors.items() if t.shape is not None}
     macs = [macs_of(node, shapes) for node in listing.nodes]
+    open_ones = {name for name, tensor in tensors.items() if tensor.nbytes is None}
     return Profile(
         nodes=tuple(
-            _profile_node(node, listing.tensors, n)
+            _profile_node(node, tensors, n)
             for node, n in zip(listing.nodes, macs, strict=True)
         ),
         uncounted=tuple(
-            node.name for node, n in zip(listing.nodes, macs, strict=True) if n is None
+            node.name
+            for node, n in zip(listing.nodes, macs, strict=True)
+            if n is None or not open_ones.isdisjoint((*node.reads, *node.outputs))
+        ),
+        unsized=tuple(
+            Unsized(name=name, reason=tensor.unsized)
+            for name, tensor in tensors.items()
+            if tensor.nbytes is None
         ),
         edges=_profile_edges(listing),
         peak_activation_bytes=_peak_bytes(listing),
     )
 
 
+def check_sized(profile: Profile) -> None:
+    """Refuse a network of which not every tensor has a known size; no plan can cost it.
+
+    Raises:
+        BadInput: with the first such tensor.
+    """
+    if profile.unsized:
+        raise BadInput(
+            expected="a known size of every tensor",
+            found=str(profile.unsized[0]),
+            remedy="cut or export the model before what depends on the data (NonZero, Loop, …)",
+        )
+
+
 def _profile_node(node: ListedNode, tensors: _Tensors, macs: int | None) -> NodeProfile:
     read = [tensors[name] for name in node.reads]
-    stored_bytes = sum(tensor.nbytes for tensor in read if tensor.constant)
+    stored_bytes = sum(tensor.nbytes or 0 for tensor in read if tensor.constant)
     return NodeProfile(
         name=node.name,
         op=node.op,
         macs=macs or 0,
         weight_bytes=stored_bytes + node.held_bytes,
-        read_bytes=sum(tensor.nbytes for tensor in read if not tensor.constant),
-        written_bytes=sum(tensors[name].nbytes for name in node.outputs),
+        read_bytes=sum(tensor.nbytes or 0 for tensor in read if not tensor.constant),
+        written_bytes=sum(tensors[name].nbytes or 0 for name in node.outputs),
     )
 
 
@@ -79,7 +105,7 @@ def _profile_edges(listing: Listing) -> tuple[EdgeProfile, ...]:
             name=name,
             producer=producer,
             consumers=tuple(consumers.get(name, ())),
-            bytes=listing.tensors[name].nbytes,
+            bytes=listing.tensors[name].nbytes or 0,
         )
         for name, producer in producers.items()
     )
@@ -91,10 +117,10 @@ def _peak_bytes(listing: Listing) -> int:
     ends: dict[int, list[str]] = {}
     for name, index in last_use.items():
         ends.setdefault(index, []).append(name)
-    alive = {name: listing.tensors[name].nbytes for name in listing.inputs}
+    alive = {name: listing.tensors[name].nbytes or 0 for name in listing.inputs}
     peak = total = sum(alive.values())
     for index, node in enumerate(listing.nodes):
-        made = {name: listing.tensors[name].nbytes for name in node.outputs}
+        made = {name: listing.tensors[name].nbytes or 0 for name in node.outputs}
         alive.update(made)
         total += sum(made.values())
         peak = max(peak, total)

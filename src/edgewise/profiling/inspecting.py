@@ -26,7 +26,8 @@ from edgewise.tensors import Axes, TensorSpec
 from edgewise.units import format_bytes
 
 ASSUMED_AXIS = 128  # words of a sentence: what most text networks are quoted at
-FRONTIER_BOUND = 200_000
+FRONTIER_BOUND = 100_000
+_NODES_NAMED = 3
 _MOST_HELD = 2000  # cuts whose weights are added up: seconds for networks of 10 000 nodes
 _MOST_RUN_BYTES = 2_000_000_000  # a network is run to see what can go
 
@@ -116,9 +117,19 @@ def _check_size(expected: str, size: int) -> None:
 
 def _count(model: Model, batch: int, axes: Axes) -> tuple[Profile | None, str]:
     try:
-        return count(model, batch=batch, axes=axes), ""
+        profile = count(model, batch=batch, axes=axes)
     except BadInput as error:
         return None, str(error)
+    return profile, _left_out(profile)
+
+
+def _left_out(profile: Profile) -> str:
+    nodes = profile.uncounted
+    if not nodes:
+        return ""
+    named = ", ".join(map(repr, nodes[:_NODES_NAMED])) + ", …" * (len(nodes) > _NODES_NAMED)
+    why = str(profile.unsized[0]) if profile.unsized else "only running it tells"
+    return f"{len(nodes)} node{'s' * (len(nodes) > 1)} ({named}): {why}"
 
 
 def _trim(model: Model, profile: Profile | None) -> tuple[Trim | None, str]:

@@ -46,7 +46,7 @@ class Inspection:
         assumed: the names of those that nobody stated.
         profile: MACs and bytes; None when they cannot be counted.
         peak: where the activations take the most memory; None when that is unknown.
-        uncounted: why they cannot be counted; empty when they can.
+        uncounted: what could not be counted, and why; empty when all could.
         cuts: every cut with a single content tensor, first to last.
         frontiers: the cuts with several content tensors that no other cut beats.
         search: how far the search for those went; None when there was none.
@@ -86,5 +86,6 @@ class Inspection:
         known = {dim for one in self.model.inputs for dim in one.shape}
         if all(isinstance(dim, int) or dim in known for dim in spec.shape):
             return spec.nbytes(self.batch, self.axes)
-        edges = () if self.profile is None else self.profile.edges
-        return next((edge.bytes for edge in edges if edge.name == spec.name), None)
+        if self.profile is None or spec.name in {one.name for one in self.profile.unsized}:
+            return None
+        return next((e.bytes for e in self.profile.edges if e.name == spec.name), None)

@@ -41,6 +41,17 @@ class EdgeProfile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unsized:
+    """A tensor whose bytes only a run tells, and why."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name!r}, {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """A network as planner and cost models see it; nodes in an order in which they can run.
 
@@ -48,14 +59,16 @@ class Profile:
         nodes: every node, producers before consumers.
         edges: every activation tensor, network inputs included.
         peak_activation_bytes: the most activation bytes alive at one time in that order.
-        uncounted: names of nodes whose MACs are not known, such as a Loop without a fixed count;
-            they stand with 0.
+        uncounted: names of nodes whose MACs or bytes are not all known, such as a Loop without a
+            fixed count; what is not known stands with 0.
+        unsized: tensors whose bytes are not known, with the reason; they stand with 0.
     """
 
     nodes: tuple[NodeProfile, ...]
     edges: tuple[EdgeProfile, ...]
     peak_activation_bytes: int = 0
     uncounted: tuple[str, ...] = ()
+    unsized: tuple[Unsized, ...] = ()
 
     @property
     def macs(self) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from edgewise.engines import Engine, open_engine
 from edgewise.errors import EdgewiseError
 from edgewise.graphs import Cut, Halves, Model, cut, to_bytes
-from edgewise.profiling.counting import count
+from edgewise.profiling.counting import check_sized, count
 from edgewise.profiling.prefix import prefixes_of
 from edgewise.profiling.timing import NOTHING, Timing, time_interleaved
 from edgewise.progress import Progress
@@ -165,6 +165,7 @@ def measure_cuts(
     if not cuts:
         return ()
     profile = count(model)
+    check_sized(profile)
     prefixes = prefixes_of(profile, [[spec.name for spec in at.tensors] for at in cuts])
     efforts = [prefix.effort for prefix in prefixes]
     chosen = _spread(efforts, len(cuts) if anchors is None else anchors)

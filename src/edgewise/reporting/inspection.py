@@ -75,9 +75,8 @@ def _nodes(inspection: Inspection) -> str:
 def _macs(inspection: Inspection) -> str:
     if inspection.profile is None:
         return f"unknown: {inspection.uncounted}"
-    inside = any(node.inner_nodes for node in inspection.outline.nodes)
-    remark = ", without those in bodies of control flow, which run as often as the data says"
-    return format_count(inspection.profile.macs) + remark * inside
+    remark = f", without all of {inspection.uncounted}" if inspection.uncounted else ""
+    return format_count(inspection.profile.macs) + remark
 
 
 def _weights(inspection: Inspection) -> str:
@@ -90,7 +89,8 @@ def _peak(inspection: Inspection) -> str:
     if peak is None:
         return "unknown, as the MACs are"
     where = f"at node {peak.node!r}" if peak.node else "before the first node"
-    return f"{format_bytes(peak.bytes)} of activations, {where}"
+    least = "at least " if inspection.profile and inspection.profile.unsized else ""
+    return f"{least}{format_bytes(peak.bytes)} of activations, {where}"
 
 
 def trim_summary(step: Trim) -> str:

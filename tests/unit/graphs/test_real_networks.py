@@ -33,7 +33,7 @@ def test_lite0_is_read_with_shapes_for_everything() -> None:
     assert len(cuts) == 56
     assert cuts[0].content[0].shape == ("n", 3, 225, 225)
     assert cuts[-1].tensors[0].shape == ("n", 1280)
-    assert [spec.name for spec in cuts[0].structure] == ["/Concat_output_0"]
+    assert [spec.name for spec in cuts[0].structure] == ["/Unsqueeze_output_0"]
     assert cuts[-1].structure == ()
     assert model.weight_bytes == 18_526_124
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 import onnx_ir
 
@@ -22,6 +23,8 @@ from edgewise.tensors import Feeds
 
 _LOG = logging.getLogger(__name__)
 _MOST_ROUNDS = 8
+_MOST_TRIES = 10  # how many parts of a failed pass are tried
+_HIDDEN = "edgewise.hidden"  # the domain of nodes that a pass shall not see
 _NODE_BYTES = 64  # what a node takes in a file, at least
 _SWITCHED = "training mode switched off: outputs are those of evaluation from here on"
 _KEPT = "outputs that were not asked for"
@@ -37,9 +40,11 @@ def trim(
 ) -> Trimmed:
     """Remove what only training needed, and prove after each change that nothing else changed.
 
-    The original runs on the feeds without optimisations; so does the graph after each pass that
-    changed it. A pass whose graph gives other numbers, shapes or types, or does not run, is
-    undone and named. Passes are repeated until none finds anything.
+    The original runs on the feeds without optimisations; so does the changed graph. Passes that
+    follow each other and promise the same are proved at once, and taken apart where that fails,
+    until the one is found that gives other numbers, shapes or types, or does not run. It is tried
+    on some of its nodes alone; what fails still is undone and named. Passes are repeated until
+    none finds anything.
 
     Switching off training mode is the one change that means to change outputs. It comes first,
     touches nothing but the flags, and what the network gives then is what all else must give.
@@ -48,7 +53,7 @@ def trim(
         model: the network; it stays as it is.
         feeds: inputs to prove with; random ones from a fixed seed unless given.
         keep_outputs: the outputs to keep, such as without those for debugging; all unless given.
-        progress: told about each pass.
+        progress: told about each group of passes.
         passes: what to try, in order.
 
     Raises:
@@ -68,14 +73,19 @@ def trim(
 
 
 def _run_all(work: _Work, trial: Trial, passes: Sequence[Pass], progress: Progress | None) -> None:
+    groups = [tuple(group) for _, group in groupby(passes, lambda one: one.max_rel)]
     for round_number in range(_MOST_ROUNDS):
         before = work.accepted
-        for number, one in enumerate(passes):
+        for number, group in enumerate(groups):
             if progress is not None:
-                progress(f"trim, round {round_number + 1}: {one.name}", number, len(passes))
-            work.attempt(one, trial)
+                progress(f"trim, round {round_number + 1}", number, len(groups))
+            work.attempt(group, trial)
         if work.accepted == before:
             break
+
+
+class _Grows(Exception):  # noqa: N818 - a verdict, not a mistake
+    """A pass would make the file larger."""
 
 
 @dataclass(slots=True)
@@ -86,6 +96,7 @@ class _Work:
     proved: onnx_ir.Model = field(init=False)
     draft: onnx_ir.Model = field(init=False)
     outline: list[object] = field(init=False)
+    ops: frozenset[str] = field(init=False)
     removed: dict[str, Removal] = field(default_factory=dict)
     undone: dict[str, str] = field(default_factory=dict)
     accepted: int = 0
@@ -111,23 +122,61 @@ class _Work:
         else:
             self._reject("training mode switched off", "more than the flags changed")
 
-    def attempt(self, one: Pass, trial: Trial) -> None:
-        """Try a pass on the draft, and keep it if it is proved."""
-        if one.name in self.undone:
-            return
-        try:
-            one.apply(self.draft)
-            if not self._is_changed():
-                return
-            drop_unused(self.draft)
-            objection = self._growth() or trial.objection(self.draft, one.max_rel)
-        except Exception as error:  # whatever a pass does wrong, the network is safe
-            _LOG.info("%s failed", one.name, exc_info=True)
-            objection = f"it failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    def attempt(self, group: Sequence[Pass], trial: Trial) -> None:
+        """Keep what a group of passes does if it is proved, else what its halves do."""
+        wanted = [one for one in group if one.name not in self.undone]
+        objection = self._try(wanted, trial)
         if objection is None:
-            self._accept(one.name)
-        else:
-            self._reject(one.name, objection)
+            return
+        if len(wanted) == 1:
+            self._salvage(wanted[0], trial, objection)
+            return
+        middle = len(wanted) // 2
+        self.attempt(wanted[:middle], trial)
+        self.attempt(wanted[middle:], trial)
+
+    def _try(
+        self, group: Sequence[Pass], trial: Trial, only: Collection[str] | None = None
+    ) -> str | None:
+        """Apply passes one after the other, prove them at once, and say why that failed."""
+        try:
+            steps = [step for one in group if (step := self._apply(one, only)) is not None]
+            objection = trial.objection(self.draft, group[0].max_rel) if steps else None
+        except _Grows as reason:
+            objection = str(reason)
+        except Exception as error:  # whatever a pass does wrong, the network is safe
+            _LOG.info("%s failed", " or ".join(one.name for one in group), exc_info=True)
+            objection = f"it failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if objection is not None:
+            self._draft_anew()
+        elif steps:
+            self._accept(*steps)
+        return objection
+
+    def _apply(self, one: Pass, only: Collection[str] | None) -> Removal | None:
+        """Let a pass change the draft; None where it finds nothing."""
+        if one.ops and not one.ops & self.ops:
+            return None
+        nodes, size = self._size()
+        with _hidden(self.draft.graph, one.ops, only):
+            one.apply(self.draft)
+        if not self._is_changed():
+            return None
+        drop_unused(self.draft)
+        self._look()
+        nodes_now, size_now = self._size()
+        _forbid_growth(nodes_now - nodes, size_now - size)
+        return Removal(what=one.name, nodes=nodes - nodes_now, bytes=size - size_now)
+
+    def _salvage(self, one: Pass, trial: Trial, objection: str) -> None:
+        """Keep what a failed pass does to some of its nodes, and name what is undone."""
+        nodes = [node.name or "" for node in _visible(self.draft.graph, one.ops)]
+        parts, failed = [nodes], 0
+        for number in range(len(nodes) and _MOST_TRIES + 1):
+            part = parts.pop()
+            if number and self._try([one], trial, part) is None:
+                ...
+        self.undone[one.name] = objection
 
     def give_up(self, reason: str) -> None:
         """Take everything back."""
