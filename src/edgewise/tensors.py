@@ -99,10 +99,16 @@ class TensorSpec:
         return f"{self.name} {self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
-def check_array(array: Array, spec: TensorSpec) -> None:
+def check_array(array: Array, spec: TensorSpec, *, may_be_empty: bool = False) -> None:
     """Refuse an array that is not what ``spec`` says.
 
     Symbolic axes take any size of at least 1; floats must be finite.
+
+    Args:
+        array: what came.
+        spec: what is wanted.
+        may_be_empty: whether symbolic axes but the first may also have size 0, as the cache of a
+            decoder has before its first token.
 
     Raises:
         BadInput: on another dtype or shape, or on NaN or infinity.
@@ -111,7 +117,9 @@ def check_array(array: Array, spec: TensorSpec) -> None:
     ...                                                      shape=("N", 2)))
     """
     wanted = ", ".join(map(str, spec.shape))
-    if array.dtype.name != spec.dtype or not _fits(array.shape, spec.shape):
+    if array.dtype.name != spec.dtype or not _fits(
+        array.shape, spec.shape, may_be_empty=may_be_empty
+    ):
         raise BadInput(
             expected=f"{spec.dtype}[{wanted}] for the input {spec.name!r}",
             found=f"{array.dtype.name}[{', '.join(map(str, array.shape))}]",
@@ -125,8 +133,8 @@ def check_array(array: Array, spec: TensorSpec) -> None:
         )
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
+def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...], *, may_be_empty: bool) -> bool:
     return len(shape) == len(wanted) and all(
-        size >= 1 if isinstance(want, str) else size == want
-        for size, want in zip(shape, wanted, strict=True)
+        size >= (0 if axis and may_be_empty else 1) if isinstance(want, str) else size == want
+        for axis, (size, want) in enumerate(zip(shape, wanted, strict=True))
     )

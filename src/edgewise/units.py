@@ -118,3 +118,17 @@ def format_count(count: float) -> str:
         if abs(count) >= factor:
             return f"{count / factor:.1f} {unit}"
     return f"{count:.0f}"
+
+
+def format_share(part: float, whole: float) -> str:
+    """A share in percent; small ones are not rounded away.
+
+    >>> [format_share(part, 5000) for part in (0, 1, 1000, 4999, 5000)]
+    ['0 %', '<0.1 %', '20.0 %', '>99.9 %', '100.0 %']
+    """
+    if part <= 0 or whole <= 0:
+        return "0 %"
+    percent = 100 * part / whole
+    if percent < 0.1:
+        return "<0.1 %"
+    return ">99.9 %" if 99.95 <= percent < 100 else f"{percent:.1f} %"

@@ -172,7 +172,7 @@ def test_a_limit_that_is_not_met_is_exit_code_1(profile: Path) -> None:
         ((), "expected either MODEL or --profile FILE, found neither"),
         (("net.onnx", "--profile", "p.json"), "expected either MODEL or --profile FILE, found bo"),
         (("nope.onnx", "--data", "rows.npz"), "expected an ONNX file at nope.onnx, found no such"),
-        (("net.onnx",), "found no --data; pass --data DIR"),
+        (("net.onnx",), "found no --data; pass --data PHOTOS, a folder of photos"),
         (("net.onnx", "--data", "nope"), "expected a folder of examples, .* at nope, found noth"),
         (("net.onnx", "--data", "empty"), "expected photos .* in empty, found none"),
         (("net.onnx", "--data", "few.npz"), "expected at least 6 examples in few.npz, found 3"),

@@ -63,6 +63,15 @@ def test_symbolic_axes_take_any_size(shape):
     check_array(np.zeros(shape, np.float32), spec())
 
 
+def test_only_who_asks_for_it_takes_an_empty_axis_and_never_an_empty_batch():
+    cache = TensorSpec(name="past", dtype="float32", shape=("N", "old", 2))
+    check_array(np.zeros((1, 0, 2), np.float32), cache, may_be_empty=True)
+    with pytest.raises(BadInput, match=r"found float32\[1, 0, 2\]"):
+        check_array(np.zeros((1, 0, 2), np.float32), cache)
+    with pytest.raises(BadInput, match=r"found float32\[0, 3, 2\]"):
+        check_array(np.zeros((0, 3, 2), np.float32), cache, may_be_empty=True)
+
+
 @pytest.mark.parametrize(
     ("array", "found"),
     [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 from edgewise.cli.console import (
@@ -15,9 +17,11 @@ from edgewise.cli.console import (
     printable,
 )
 from edgewise.cli.models import add_model, data_word, open_model
-from edgewise.cli.options import add_html, add_node_data, add_sizes
+from edgewise.cli.options import add_axes, add_batch, add_html, add_node_data
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from edgewise.profiling import Inspection
 
 _COSTS = ("macs", "bytes", "weights")
@@ -27,8 +31,11 @@ def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("inspect", help="what a network is, and where it can be cut")
     add_model(parser)
-    add_sizes(parser)
-    parser.add_argument("--all", action="store_true", help="every single cut, not the best alone")
+    add_axes(parser, otherwise="128")
+    add_batch(parser)
+    parser.add_argument(
+        "--all", action="store_true", help="list every cut of one tensor, not only the best cuts"
+    )
     parser.add_argument(
         "--by",
         choices=_COSTS,
@@ -36,7 +43,9 @@ def add_command(commands: Commands) -> None:
         help="what colours the graph in --html and --node-data (macs)",
     )
     parser.add_argument(
-        "--no-trim", action="store_true", help="do not try what can go; it takes some runs"
+        "--no-trim",
+        action="store_true",
+        help="do not find out what can go, which runs the network a few times",
     )
     add_html(parser)
     add_node_data(parser)
@@ -77,7 +86,7 @@ def _show(found: Inspection, *, every: bool) -> None:
 
     screen = console()
     for name, text in inspection_facts(found).items():
-        print(f"{name:8} {printable(text)}", flush=True)
+        print(_folded(name, printable(text), screen), flush=True)
     for sheet in (operators_table(found), trim_table(found), cuts_table(found, every=every)):
         if sheet is not None and sheet.rows:
             screen.print(terminal_table(sheet))
@@ -85,6 +94,18 @@ def _show(found: Inspection, *, every: bool) -> None:
             print(sheet.remark)
 
 
+def _folded(name: str, text: str, screen: Console) -> str:
+    """A fact under its name; only a terminal has an edge, a file or pipe gets one line."""
+    line = f"{name:8} {text}"
+    if not sys.stdout.isatty():
+        return line
+    return textwrap.fill(line, screen.width, subsequent_indent=" " * 9, break_on_hyphens=False)
+
+
 def _next(args: argparse.Namespace, found: Inspection) -> str:
-    words = ("edgewise", "plan", args.model, "--device", "slow-phone", "--link", "lte")
+    from edgewise.profiling import open_axes
+
+    words = ["edgewise", "plan", args.model, "--device", "slow-phone", "--link", "lte"]
+    for name in open_axes(found.model.inputs)[1]:
+        words += ["--axis", f"{name}={found.axes[name]}"]
     return f"next: {shlex.join(words)} --data {data_word(found.model)} -o BUNDLE"

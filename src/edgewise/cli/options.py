@@ -67,18 +67,26 @@ def _is_size(text: str) -> bool:
     return re.fullmatch("[0-9]{1,10}", text) is not None and 1 <= int(text) <= _LARGEST_AXIS
 
 
-def add_sizes(parser: argparse.ArgumentParser) -> None:
-    """The options that give open axes a size."""
+def add_axes(parser: argparse.ArgumentParser, *, otherwise: str) -> None:
+    """The option that gives open axes a size."""
     parser.add_argument(
         "--axis",
         type=reads(_axis),
         action="append",
         default=[],
         metavar="NAME=SIZE",
-        help="the size of an axis that the network leaves open (128); repeatable",
+        help=f"the size of an axis, other than the batch, that the network leaves open ({otherwise}); repeatable",
     )
+
+
+def add_batch(parser: argparse.ArgumentParser) -> None:
+    """The option that says how many inputs come at once."""
     parser.add_argument(
-        "--batch", type=reads(_batch), default=1, metavar="N", help="inputs at once (1)"
+        "--batch",
+        type=reads(_batch),
+        default=1,
+        metavar="N",
+        help="how many inputs at once, where the first axis is open (1)",
     )
 
 

@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING
 
 from edgewise.catalog import load_cloud, load_device, load_link
 from edgewise.cli.console import Commands, add_json, console, note, print_json, progress_bar
-from edgewise.cli.models import add_model, open_model, pictures_of, preparation_of, require_studio
-from edgewise.cli.options import add_html, add_limits, check_bundle_folder
+from edgewise.cli.models import (
+    add_model,
+    data_word,
+    open_model,
+    pictures_of,
+    preparation_of,
+    require_studio,
+)
+from edgewise.cli.options import add_axes, add_html, add_limits, check_bundle_folder
 from edgewise.errors import BadInput, LimitNotMet
 from edgewise.specs import CloudSpec, DeviceSpec, LinkSpec
 
@@ -27,6 +34,11 @@ if TYPE_CHECKING:
 _FEWEST_EXAMPLES = 6
 _PROVING_EXAMPLES = 2  # each change of the network is run on these
 _BASE = "this-machine"
+_EXAMPLES = {
+    "PHOTOS": "a folder of photos",
+    "TEXTS.csv": "a file of texts",
+    "EXAMPLES.npz": "a file of tensors",
+}
 
 
 def add_command(commands: Commands) -> None:
@@ -42,10 +54,13 @@ def add_command(commands: Commands) -> None:
         help="name, TOML file, or up=5.85Mbit/s,rtt=50ms; repeat to plan for several (lte)",
     )
     parser.add_argument("--cloud", help=f"name or TOML file ({_BASE})")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="examples: photos or .npz")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="examples: photos, .npz or a CSV of texts"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="BUNDLE", help="write a bundle")
     parser.add_argument("--int8", action="store_true", help="consider onnxruntime's INT8 too")
     parser.add_argument("--measure", action="store_true", help="try the chosen routes for real")
+    add_axes(parser, otherwise="must be stated")
     add_limits(parser)
     add_html(parser)
     add_json(parser)
@@ -94,6 +109,7 @@ def _refuse_with_profile(args: argparse.Namespace) -> None:
         "--int8": args.int8,
         "--measure": args.measure,
         "--raw-input-stays": args.raw_input_stays,
+        "--axis": bool(args.axis),
     }
     found = [option for option, is_given in given.items() if is_given]
     if found:
@@ -124,10 +140,13 @@ def _find_places(args: argparse.Namespace) -> _Places:
 
 
 def _plan_model(args: argparse.Namespace) -> int:
+    from edgewise.graphs import fix_axes
     from edgewise.planning import build_bundle, left_out, routes_of
 
     places = _find_places(args)
     model = open_model(args.model)
+    if args.axis:
+        model = fix_axes(model, dict(args.axis))
     samples = read_samples(model, args.data)
     model = trimmed(model, samples)
     variants = {"full": model}
@@ -164,7 +183,7 @@ def read_samples(model: Model, data: Path | None) -> Samples:
         raise BadInput(
             expected="examples to calibrate and judge with",
             found="no --data",
-            remedy="pass --data DIR, a folder of photos or an .npz file",
+            remedy=f"pass --data {data_word(model)}, {_EXAMPLES[data_word(model)]}",
         )
     examples = load_examples(
         data,

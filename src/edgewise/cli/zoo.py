@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgewise.cli.console import Commands, add_json, console, note, print_json, progress_bar
 from edgewise.cli.models import check_name, require_studio
+from edgewise.errors import BadInput
 from edgewise.preparation import write_preparation
 from edgewise.units import format_bytes
 
@@ -66,13 +70,20 @@ def execute_get(args: argparse.Namespace) -> int:
 
 
 def _copy(source: Path, target: Path) -> Path:
-    from edgewise.graphs import load, save
-
+    """Byte for byte, whole or not at all."""
     if target.is_dir():
         target = target / source.name
     if target.suffix != ".onnx":
         target = target.with_name(target.name + ".onnx")
-    save(load(source), target)
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".part-") as folder:
+            os.replace(shutil.copyfile(source, Path(folder) / "file"), target)
+    except OSError as error:
+        raise BadInput(
+            expected=f"a place to write {target}",
+            found=error.strerror or "an error",
+            remedy="check that the folder exists, is writable and has room",
+        ) from None
     return target
 
 
@@ -83,6 +94,7 @@ def _entry_json(entry: ZooEntry) -> dict[str, Any]:
         "size_bytes": entry.size_bytes,
         "licence": entry.licence,
         "licence_evidence": entry.licence_evidence,
+        "licence_file": entry.licence_file,
         "source": entry.source,
         "preparation": None
         if entry.preparation is None

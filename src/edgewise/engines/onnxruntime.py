@@ -83,7 +83,8 @@ class OnnxRuntimeEngine:
         """Outputs by name.
 
         Args:
-            feeds: every input by its name, in its dtype; symbolic axes take any size.
+            feeds: every input by its name, in its dtype; symbolic axes take any size, but the
+                first one not 0.
 
         Raises:
             BadInput: on other names, dtypes or shapes, on NaN or infinity, on sizes of symbolic
@@ -117,7 +118,7 @@ class OnnxRuntimeEngine:
                 remedy="name each input as the model does",
             )
         for spec in self.inputs:
-            check_array(feeds[spec.name], spec)
+            check_array(feeds[spec.name], spec, may_be_empty=True)
 
     def __enter__(self) -> Self:
         return self

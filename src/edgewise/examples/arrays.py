@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeAlias
 
 import numpy as np
 
@@ -29,6 +30,12 @@ MAX_ARRAY_BYTES = 2_000_000_000
 _LABELS = "y"
 _KINDS = "biufU"
 _REMEDY = "write it anew with numpy.savez"
+
+_Header: TypeAlias = tuple[tuple[int, ...], bool, np.dtype[np.generic]]
+_HEADERS: Mapping[tuple[int, int], Callable[[IO[bytes]], _Header]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,10 +140,13 @@ def _read_npz(path: Path) -> dict[str, Array]:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             _check_total(sum(member.file_size for member in members), path)
-            return {
-                member.filename.removesuffix(".npy"): _read_member(archive, member, path)
-                for member in members
-            }
+            arrays: dict[str, Array] = {}
+            for member in members:
+                name = member.filename.removesuffix(".npy")
+                if name in arrays:
+                    raise _refuse(path, f"the array {name[:60]!r} twice")
+                arrays[name] = _read_member(archive, member, path)
+            return arrays
     except OSError as error:
         raise BadInput(
             expected=f"a readable file at {path}",
@@ -163,13 +173,18 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) 
     return native.reshape(shape, order="F" if fortran else "C")
 
 
-def _read_array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+def _read_array_header(file: IO[bytes]) -> _Header:
     version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(file)
-    raise ValueError(f"an array of format {version}")
+    if version not in _HEADERS:
+        raise ValueError(f"an array of format {version}")
+    try:
+        shape, fortran, dtype = _HEADERS[version](file)
+    except Exception:
+        # Python's own parser reads it: TokenError, MemoryError and more on what is no header.
+        raise ValueError("an array with a damaged header") from None
+    if not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"an array of shape {shape}")
+    return shape, fortran, dtype
 
 
 def _check_total(total_bytes: int, path: Path) -> None:
@@ -232,9 +247,19 @@ def _labels(labels: Array | None, count: int, path: Path) -> tuple[Label | None,
             found=f"{labels.dtype} of shape {list(labels.shape)}",
             remedy="convert them to integers",
         )
-    if labels.dtype.kind != "U":
+    if labels.dtype.kind == "U":
+        _check_characters(labels, path)
+    else:
         _check_numbers(labels, _LABELS, path)
     return tuple((labels.astype(np.int64) if labels.dtype.kind == "b" else labels).tolist())
+
+
+def _check_characters(labels: Array, path: Path) -> None:
+    """Refuse what is no Unicode before Python makes strings of it, 4 bytes a character."""
+    codes = np.frombuffer(labels.tobytes(), np.uint32)
+    wrong = codes[(codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))]
+    if len(wrong):
+        raise _refuse(path, f"the character 0x{wrong[0]:x} in the labels {_LABELS!r}")
 
 
 def _pixel_inputs(

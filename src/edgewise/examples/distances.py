@@ -35,13 +35,19 @@ def kl_divergence(
             no number of the reference is negative and its rows add up to 1 within 0.001.
 
     Raises:
-        BadInput: when the shapes differ, or something is no finite number.
+        BadInput: when the shapes differ, there is one class, or something is no finite number.
 
     >>> kl_divergence(np.array([[0.0, 0.0]]), np.array([[0.0, np.log(3)]])).round(4)
     array([0.1308])
     """
     check_same_shape(outputs, reference)
     q, p = _last_axis(outputs), _last_axis(reference)
+    if p.shape[-1] < 2:
+        raise BadInput(
+            expected="outputs with one column for each of two classes or more",
+            found="one column",
+            remedy="use the metric cosine, or f1 with labels",
+        )
     if probabilities is None:
         probabilities = _are_probabilities(p)
     log_p, log_q = ((_log_shares if probabilities else _log_softmax)(x) for x in (p, q))

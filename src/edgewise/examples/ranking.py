@@ -82,7 +82,7 @@ def _finds_own_group(rows: Values, numbers: NDArray[np.intp], k: int) -> Values:
     found = np.zeros(len(rows))
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         chunk = np.arange(start, min(start + _ROWS_AT_ONCE, len(rows)))
-        near = rows[chunk] @ rows.T
+        near = _alike(rows[chunk] @ rows.T)
         near[np.arange(len(chunk)), chunk] = -np.inf
         best = np.argsort(-near, axis=1, kind="stable")[:, :k]
         found[chunk] = (numbers[best] == numbers[chunk, np.newaxis]).any(axis=1)
@@ -91,7 +91,12 @@ def _finds_own_group(rows: Values, numbers: NDArray[np.intp], k: int) -> Values:
 
 def _cosines(outputs: Array) -> Values:
     rows = unit_rows(real_rows(outputs))
-    return np.round(rows @ rows.T, 12)  # equal examples may differ in the last bits
+    return _alike(rows @ rows.T)
+
+
+def _alike(cosines: Values) -> Values:
+    """Rounded, as equal examples may differ in the last bits."""
+    return np.asarray(np.round(cosines, 12), np.float64)
 
 
 def _places(values: Values) -> NDArray[np.intp]:

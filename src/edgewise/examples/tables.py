@@ -48,7 +48,7 @@ class Table:
             BadInput: naming the line that has too many cells or too few, or an empty one.
         """
         lines = _lines(self.text, self.path)
-        next(lines)
+        next(lines, None)  # the names
         for line, cells in lines:
             if cells:
                 yield line, self._row(cells, line, wanted)

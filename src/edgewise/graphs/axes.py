@@ -29,17 +29,18 @@ def axis_sizes(graph: onnx_ir.Graph, batch: int, axes: Axes | None) -> Mapping[s
         axes: sizes by name.
 
     Raises:
-        BadInput: when a size is below 1, or an axis has none.
+        BadInput: when a size is negative, that of a first axis 0, or an axis has none.
     """
     wanted, firsts = input_symbols(graph), batch_symbols(graph)
     sizes = {name: batch for name in firsts if not _terms(name, wanted)}
     sizes.update({name: size for name, size in (axes or {}).items() if name in wanted})
     for name, size in sizes.items():
-        if size < 1:
+        least = 1 if name in firsts else 0  # a decoder's cache is empty before its first token
+        if size < least:
             raise BadInput(
-                expected=f"a size of at least 1 for the axis {name!r}",
+                expected=f"a size of at least {least} for the axis {name!r}",
                 found=str(size),
-                remedy="use 1 or more",
+                remedy=f"use {least} or more",
             )
     for name in sorted(wanted - set(sizes)):
         sizes[name] = _sum_of(name, sizes)

@@ -146,7 +146,8 @@ def _texts(proto: onnx.ModelProto) -> Iterator[object]:
 
 
 def _check_opset(proto: onnx.ModelProto, where: str) -> None:
-    domains = [entry.domain or "ai.onnx" for entry in proto.opset_import]
+    versions = {(entry.domain or "ai.onnx", entry.version) for entry in proto.opset_import}
+    domains = [domain for domain, _ in versions]  # saying the same again does no harm
     twice = {domain for domain in domains if domains.count(domain) > 1}
     if twice:
         raise BadInput(

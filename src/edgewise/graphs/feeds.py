@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir
@@ -10,7 +10,11 @@ import onnx_ir
 from edgewise.graphs.axes import axis_sizes
 from edgewise.graphs.flow import embedding_rows
 from edgewise.graphs.model import Model
+from edgewise.graphs.values import dtype_name, name_of
 from edgewise.tensors import Array, Axes, Role, TensorSpec
+
+_COMPARISONS = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
+_KEEPS_NUMBER = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 
 def random_feeds(
@@ -19,7 +23,8 @@ def random_feeds(
     """Inputs to try a network with.
 
     Floats are standard normal, 8- and 16-bit integers uniform over their range, indices of an
-    embedding uniform over its rows. Structure is all ones: nothing masked.
+    embedding uniform over its rows. Structure is all ones: nothing masked; but an integer of one
+    element that the network compares with constants, such as a sampling rate, is the first one.
 
     Args:
         model: the network.
@@ -38,9 +43,72 @@ def feeds_for(
 ) -> dict[str, Array]:
     """The same for a graph that is no model yet; ``sizes`` has every symbolic axis."""
     rows = {value.name: embedding_rows(value) for value in graph.inputs}
-    return {
+    feeds = {
         spec.name: _random(spec, spec.concrete(1, sizes), rng, rows[spec.name]) for spec in inputs
     }
+    for name, numbers in deciding_numbers(graph).items():
+        if name in feeds and feeds[name].size == 1:
+            feeds[name] = np.full_like(feeds[name], numbers[0])
+    return feeds
+
+
+def deciding_numbers(graph: onnx_ir.Graph) -> Mapping[str, tuple[int, ...]]:
+    """The numbers by which integer and Boolean inputs may decide what runs.
+
+    For an integer they are the constants that it is compared with, in the order in which the
+    graph has them, then the numbers beside them; for a Boolean that an If tests, true and false.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for value in graph.inputs:
+        kind = dtype_name(value) or ""
+        if kind == "bool" and any(node.op_type == "If" for node, _ in _readers(value)):
+            found[name_of(value)] = (1, 0)
+        elif kind.startswith(("int", "uint")):
+            limits = np.iinfo(kind)
+            numbers = tuple(_compared_with(value))
+            beside = (number + step for number in numbers for step in (1, -1))
+            every = dict.fromkeys((*numbers, *beside))
+            fitting = tuple(number for number in every if limits.min <= number <= limits.max)
+            if fitting:
+                found[name_of(value)] = fitting
+    return found
+
+
+def _compared_with(value: onnx_ir.Value) -> Iterator[int]:
+    for node, place in _readers(value):
+        if node.op_type in _COMPARISONS and node.domain == "":
+            array = _constant(node.inputs[1 - place])
+            if array is not None and array.size == 1 and array.dtype.kind in "iuf":
+                yield int(array.item())
+
+
+def _readers(value: onnx_ir.Value) -> Iterator[tuple[onnx_ir.Node, int]]:
+    """Who reads a value, bodies included, whether or not it was given another form before."""
+    stack, seen = [value], {value}
+    while stack:
+        for node, place in stack.pop().uses():
+            yield node, place
+            if node.op_type in _KEEPS_NUMBER and place == 0 and node.outputs[0] not in seen:
+                seen.add(node.outputs[0])
+                stack.append(node.outputs[0])
+
+
+def _constant(value: onnx_ir.Value | None) -> Array | None:
+    """What an initialiser or a Constant node holds; None for anything else."""
+    node = None if value is None else value.producer()
+    if node is not None and node.op_type == "Constant":
+        held = next(iter(node.attributes.values()), None)
+        return None if held is None or held.is_ref() else _numbers(held)
+    stored = None if value is None or value.is_graph_input() else value.const_value
+    array: Array | None = None if stored is None else stored.numpy()
+    return array
+
+
+def _numbers(held: onnx_ir.Attr) -> Array | None:
+    if held.type is onnx_ir.AttributeType.TENSOR:
+        array: Array = held.as_tensor().numpy()
+        return array
+    return np.asarray(held.value) if held.name.startswith(("value_int", "value_float")) else None
 
 
 def _random(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx_ir
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 
 from edgewise.errors import BadInput
 from edgewise.tensors import TensorSpec
@@ -71,15 +72,24 @@ def to_bytes(model: Model) -> bytes:
 
 def serialise(ir: onnx_ir.Model) -> bytes:
     """The ONNX file of a graph; the same graph gives the same bytes."""
-    proto = onnx_ir.to_proto(ir)
-    if proto.ByteSize() > MAX_FILE_BYTES:
-        raise BadInput(
-            expected=f"a network of at most {MAX_FILE_BYTES} bytes",
-            found=f"{proto.ByteSize()} bytes",
-            remedy="shrink it first (edgewise shrink MODEL)",
-        )
-    raw: bytes = proto.SerializeToString(deterministic=True)
+    stored = stored_bytes(ir.graph)
+    if stored > MAX_FILE_BYTES:
+        raise _too_large(f"{stored} bytes of weights")
+    try:
+        raw: bytes = onnx_ir.to_proto(ir).SerializeToString(deterministic=True)
+    except EncodeError:  # protobuf's own limit
+        raise _too_large("more") from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise _too_large(f"{len(raw)} bytes")
     return raw
+
+
+def _too_large(found: str) -> BadInput:
+    return BadInput(
+        expected=f"a network of at most {MAX_FILE_BYTES} bytes",
+        found=found,
+        remedy="shrink it first (edgewise shrink MODEL)",
+    )
 
 
 def stored_bytes(graph: onnx_ir.Graph) -> int:

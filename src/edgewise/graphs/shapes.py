@@ -16,7 +16,14 @@ from edgewise.graphs.axes import axis_sizes, trial_sizes
 from edgewise.graphs.scopes import Body
 from edgewise.graphs.single_nodes import ForeignNodes
 from edgewise.graphs.sizing import Sizer
-from edgewise.graphs.values import Dims, dims_of, input_symbols, name_of, subgraphs_of
+from edgewise.graphs.values import (
+    Dims,
+    batch_symbols,
+    dims_of,
+    input_symbols,
+    name_of,
+    subgraphs_of,
+)
 from edgewise.tensors import Axes
 
 _KEPT_MAX_BYTES = 4096  # inference may look into small initialisers, never into weights
@@ -116,8 +123,12 @@ def shapes_at(
         for name, value in create_value_mapping(ir.graph, include_subgraphs=False).items()
         if (dims := dims_of(value)) is not None
     }
-    # Of one axis all values follow; several may not fit together, and only trying them tells.
-    simple = len(sizes) <= 1 and not any(True for node in ir.graph for _ in subgraphs_of(node))
+    # A batch fits at any size; whether other axes do, and together, only trying them tells.
+    simple = (
+        len(sizes) <= 1
+        and sizes.keys() <= batch_symbols(ir.graph)
+        and not any(True for node in ir.graph for _ in subgraphs_of(node))
+    )
     values = [value for node in ir.graph for value in node.outputs if value.name]
     if simple and all(_is_fixed(known.get(name_of(value))) for value in values):
         return Sizes(dims=known, bodies={})

@@ -24,7 +24,14 @@ from edgewise.planning.judging import Judge
 from edgewise.planning.measuring import Cutter, Measurements, measure
 from edgewise.planning.prediction import Target, predict, refine
 from edgewise.preparation import ImagePreparation
-from edgewise.profiling import NotFinite, Progress, Segments, measure_contenders, measure_halves
+from edgewise.profiling import (
+    NotFinite,
+    Progress,
+    Segments,
+    measure_contenders,
+    measure_halves,
+    open_axes,
+)
 
 _VARIANT_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")  # part of file names in the bundle
 
@@ -99,6 +106,8 @@ def begin_study(
     The arguments are those of :func:`plan`.
     """
     _check(variants, samples)
+    for model in variants.values():
+        _check_axes(model)
     settings = settings or Settings()
     cuts = useful_cuts(variants)
     measured = measure(
@@ -347,6 +356,19 @@ class _Trial:
 def _same_name(candidate: Candidate, judged: Candidate) -> Candidate:
     """The candidate, or the one of its name that has been judged."""
     return judged if candidate.sketch.name == judged.sketch.name else candidate
+
+
+def _check_axes(model: Model) -> None:
+    _, others = open_axes(model.inputs)
+    for spec in model.inputs:
+        for axis in spec.shape:
+            if axis in others:
+                raise BadInput(
+                    expected=f"a network {model.name!r} whose only open axis is the batch",
+                    found=f"the axis {axis!r} of the input {spec.name!r}",
+                    remedy="export it with fixed sizes, or fix them: "
+                    f"edgewise.graphs.fix_axes(model, {{{axis!r}: SIZE}})",
+                )
 
 
 def _check(variants: Mapping[str, Model], samples: Samples) -> None:

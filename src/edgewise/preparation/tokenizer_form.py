@@ -164,7 +164,10 @@ def read_tokenizer_form(text: str) -> str:
     pre = _parts(data.get("pre_tokenizer"), "pre_tokenizer", "pretokenizers", _PRE_TOKENIZERS)
     for part in pre:
         _check_pattern(part)
-    _parts(data.get("post_processor"), "post_processor", "processors", _PROCESSORS)
+    processors = _parts(data.get("post_processor"), "post_processor", "processors", _PROCESSORS)
+    for number in _walk(processors):
+        if isinstance(number, int) and not isinstance(number, bool):
+            _check_id(number)
     kept = {**data, "truncation": None, "padding": None, "decoder": None}
     return json.dumps({"version": "1.0", **kept}, ensure_ascii=False)
 

@@ -24,9 +24,10 @@ def count(model: Model, *, batch: int = 1, axes: Axes | None = None) -> Profile:
     * What depends on no input (Constant nodes and what is computed from them) is not listed:
       engines compute it once, while loading. Where it is read it counts as weights.
     * A node reads each tensor once and writes each output once. Nothing is fused or in place.
-    * Of an If the branch with more MACs counts, among those that can run at these sizes; the body of a Loop or Scan as often as it runs;
-      where only running tells how often, the node is in ``Profile.uncounted``. Bytes are those
-      that the node reads and writes, not those inside its bodies; weights inside count.
+    * Of an If the branch with more MACs counts, among those that can run at these sizes; the body
+      of a Loop or Scan as often as it runs; where only running tells how often, the node is in
+      ``Profile.uncounted``. Bytes are those that the node reads and writes, not those inside its
+      bodies; weights inside count.
     * Peak memory holds activations alone, in the graph's order: an input lives from the start to
       its last use, an intermediate from the node that makes it to its last use, an output to the
       end; a node holds its inputs and outputs together.
@@ -48,8 +49,7 @@ def count(model: Model, *, batch: int = 1, axes: Axes | None = None) -> Profile:
     open_ones = {name for name, tensor in tensors.items() if tensor.nbytes is None}
     return Profile(
         nodes=tuple(
-            _profile_node(node, tensors, n)
-            for node, n in zip(listing.nodes, macs, strict=True)
+            _profile_node(node, tensors, n) for node, n in zip(listing.nodes, macs, strict=True)
         ),
         uncounted=tuple(
             node.name

@@ -10,11 +10,12 @@ from edgewise.profiling import CutFigures, Inspection
 from edgewise.reporting.box_sketches import COSTS, BoxSketch, shorten, sketch_boxes
 from edgewise.reporting.boxes import Boxes, box_nodes
 from edgewise.reporting.layout import Layout, lay_out
-from edgewise.reporting.operators import share_text
+from edgewise.units import format_share
 
 STEPS = (0.0, 0.001, 0.01, 0.03, 0.1)  # shares above which the colour grows deeper
 BOX_WIDTH, BOX_HEIGHT, LAYER_HEIGHT, MARGIN = 150.0, 38.0, 66.0, 22.0
-_LABEL_CHARACTERS, _SHAPE_CHARACTERS = 12, 21
+_LABEL_CHARACTERS, _SHAPE_CHARACTERS = 11, 21
+_MARKS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class Drawing:
     Args:
         width: of the drawing.
         height: of the drawing.
-        boxes: from top to bottom.
+        boxes: from top to bottom, and from left to right.
         wires: the paths of each box's wires, by the box's index.
         data: what the page's script needs to know, as JSON.
         remark: what was drawn together, when anything was.
@@ -86,8 +87,10 @@ def draw(inspection: Inspection, cuts: Sequence[CutFigures], *, by: str) -> Draw
         width=_number(layout.width + 2 * MARGIN),
         height=_number(layout.layers * LAYER_HEIGHT - LAYER_HEIGHT + BOX_HEIGHT + 2 * MARGIN),
         boxes=tuple(
-            _draw_box(box, sketch, places[box], by=by, total=total, marks=marks.get(box, ()))
-            for box, sketch in enumerate(sketches)
+            _draw_box(
+                box, sketches[box], places[box], by=by, total=total, marks=marks.get(box, ())
+            )
+            for box in sorted(range(len(sketches)), key=lambda box: places[box][::-1])
         ),
         wires=tuple(
             (box, _path(layout, places, box, targets))
@@ -136,7 +139,7 @@ def _draw_box(
     marks: Sequence[int],
 ) -> DrawnBox:
     cost = sketch.costs.get(by)
-    share = "" if cost is None else share_text(cost, total)
+    share = "" if cost is None else format_share(cost, total)
     return DrawnBox(
         number=box,
         kind=sketch.kind,
@@ -148,7 +151,7 @@ def _draw_box(
         share="" if share == "0 %" else share,
         title=f"{sketch.label} {sketch.names[0]}: {sketch.shape}"
         + (f", {share} of {COSTS[by]}" if share else ""),
-        marks=", ".join(map(str, marks)),
+        marks=", ".join(map(str, marks[:_MARKS_SHOWN])) + ", …" * (len(marks) > _MARKS_SHOWN),
     )
 
 

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 from edgewise.graphs import Trim
 from edgewise.profiling import CutFigures, Inspection, open_axes
-from edgewise.reporting.operators import UNKNOWN, share_text
+from edgewise.reporting.operators import UNKNOWN
 from edgewise.reporting.sheet import Sheet
 from edgewise.tensors import TensorSpec
-from edgewise.units import format_bytes, format_count
+from edgewise.units import format_bytes, format_count, format_share
 
 _TENSORS_SHOWN = 6
 _BODIES_SHOWN = 3
 _LATE = 0.95  # of the MACs: the device has then done the work
-_MANY_TIMES = 10
 
 
 def inspection_facts(inspection: Inspection) -> dict[str, str]:
@@ -80,8 +79,10 @@ def _macs(inspection: Inspection) -> str:
 
 
 def _weights(inspection: Inspection) -> str:
-    parameters = format_count(inspection.outline.parameters)
-    return f"{format_bytes(inspection.model.weight_bytes)}, {parameters} parameters"
+    weights, parameters = inspection.model.weight_bytes, inspection.outline.parameters
+    if weights and not parameters:  # they are not in the graph but in bodies or trees
+        return format_bytes(weights)
+    return f"{format_bytes(weights)}, {format_count(parameters)} parameters"
 
 
 def _peak(inspection: Inspection) -> str:
@@ -96,7 +97,8 @@ def _peak(inspection: Inspection) -> str:
 def trim_summary(step: Trim) -> str:
     """What trimming takes away, in one line."""
     if not step.removed:
-        return "nothing can go" + f"; {len(step.undone)} steps undone" * bool(step.undone)
+        undone = f"{len(step.undone)} step{'s' * (len(step.undone) > 1)} undone"
+        return "nothing can go" + f"; {undone}" * bool(step.undone)
     same = f"the same to {step.max_rel:.0e}" if step.max_rel else "exactly the same"
     saved_bytes = step.bytes_before - step.bytes_after
     saved = f" and {format_bytes(saved_bytes)} of weights" if saved_bytes > 0 else ""
@@ -119,7 +121,8 @@ def trim_table(inspection: Inspection) -> Sheet | None:
         return None
     rows = [(r.what, str(r.nodes), format_bytes(r.bytes), "") for r in step.removed]
     rows += [(u.what, "-", "-", f"undone: {u.reason}") for u in step.undone]
-    return Sheet.of("What training left behind", ["what", "#nodes", "#weights", "remark"], rows)
+    columns = ["what", "#nodes saved", "#bytes saved", "remark"]
+    return Sheet.of("What training left behind", columns, rows).without_empty("remark")
 
 
 def cuts_table(inspection: Inspection, *, every: bool = False) -> Sheet:
@@ -129,17 +132,23 @@ def cuts_table(inspection: Inspection, *, every: bool = False) -> Sheet:
         inspection: of a network.
         every: whether all single cuts are listed.
     """
-    found = len(inspection.cuts)
+    shown, title = inspection.best, f"Best of {_how_many(inspection)}"
     if every:
-        shown = (*inspection.cuts, *inspection.frontiers)
-        title = f"{found} legal cuts"
-    else:
-        shown = inspection.best or _smallest(inspection)
-        title = f"Best of {found} legal cuts"
+        shown, title = (*inspection.cuts, *inspection.frontiers), _how_many(inspection)
+    elif not shown:
+        shown, title = _smallest(inspection), f"The smallest of {_how_many(inspection)}"
     rows = [cut_cells(cut, inspection, mark=every) for cut in shown]
-    columns = ["after", "shape", "#bytes", "#of input", "#MACs before", "#after"]
-    columns += ["#weights on device", "rides along"]
-    return Sheet.of(title, columns, rows, " ".join(cut_remarks(inspection, every=every)))
+    columns = ["cut after", "shape", "#bytes", "#of input", "#MACs before", "#weights on device"]
+    remark = " ".join(cut_remarks(inspection, every=every))
+    sheet = Sheet.of(title, [*columns, "rides along"], rows, remark)
+    return sheet.without_empty("rides along")
+
+
+def _how_many(inspection: Inspection) -> str:
+    several = 0 if inspection.search is None else len(inspection.search.cuts)
+    single = len(inspection.cuts)
+    text = f"{single} legal cut{'s' * (single != 1)}"
+    return text + f" and {several} of several tensors" * bool(several)
 
 
 def _smallest(inspection: Inspection) -> tuple[CutFigures, ...]:
@@ -158,30 +167,27 @@ def cut_cells(cut: CutFigures, inspection: Inspection, *, mark: bool) -> tuple[s
     content = cut.cut.content
     names = " + ".join(spec.name for spec in content)
     several = f" ({len(content)} tensors)" if len(content) > 1 else ""
-    before, after = _before_and_after(cut, inspection)
     return (
         ("★ " if mark and cut.best else "") + names + several,
         " + ".join("×".join(map(str, spec.shape)) or "scalar" for spec in content),
         format_bytes(cut.bytes),
         _times(cut.bytes, inspection.input_bytes),
-        before,
-        after,
+        _before(cut, inspection),
         UNKNOWN if cut.head_weight_bytes is None else format_bytes(cut.head_weight_bytes),
-        ", ".join(spec.name for spec in cut.cut.structure) or "-",
+        ", ".join(spec.name for spec in cut.cut.structure),
     )
 
 
 def _times(size: int, whole: int) -> str:
     if not whole:
         return UNKNOWN
-    return f"{size / whole:.0f} ×" if size > _MANY_TIMES * whole else f"{size / whole:.1%}"
+    return f"{size / whole:.1f} ×" if size > whole else format_share(size, whole)
 
 
-def _before_and_after(cut: CutFigures, inspection: Inspection) -> tuple[str, str]:
+def _before(cut: CutFigures, inspection: Inspection) -> str:
     if cut.macs_before is None or inspection.profile is None:
-        return UNKNOWN, UNKNOWN
-    total = inspection.profile.macs
-    return share_text(cut.macs_before, total), share_text(total - cut.macs_before, total)
+        return UNKNOWN
+    return format_share(cut.macs_before, inspection.profile.macs)
 
 
 def cut_remarks(inspection: Inspection, *, every: bool = False) -> list[str]:
@@ -191,7 +197,10 @@ def cut_remarks(inspection: Inspection, *, every: bool = False) -> list[str]:
         remarks.append("Bytes are raw tensors per answer, before any packing.")
     hidden = len(inspection.cuts) - sum(cut.best for cut in inspection.cuts)
     if hidden > 0 and not every and inspection.best:
-        remarks.append(f"{hidden} others are beaten by these or by the inputs; --all lists them.")
+        others = "1 other is" if hidden == 1 else f"{hidden} others are"
+        remarks.append(f"{others} beaten by these or by the inputs; --all lists them.")
+    if any(cut.head_weight_bytes is None for cut in inspection.cuts):
+        remarks.append("With so many cuts, weights were added up for the best ones alone.")
     return remarks + _search_remarks(inspection)
 
 
@@ -206,7 +215,7 @@ def _judgement(inspection: Inspection) -> str:
     if inspection.profile is None or best[0].macs_before is None:
         return f"Cuts marked best send less than {whole}; how early they come is unknown."
     total = inspection.profile.macs
-    when = share_text(best[0].macs_before, total)
+    when = format_share(best[0].macs_before, total)
     if best[0].macs_before > _LATE * total:
         return (
             f"Hardly a network to cut: only after {when} of the MACs does a cut send less than "

@@ -15,9 +15,9 @@ from edgewise.profiling import CutFigures, Inspection
 from edgewise.reporting.box_sketches import COSTS
 from edgewise.reporting.drawing import STEPS, draw
 from edgewise.reporting.inspection import cut_cells, cut_remarks, inspection_facts, trim_table
-from edgewise.reporting.operators import UNKNOWN, operator_costs, share_text, shortened
+from edgewise.reporting.operators import UNKNOWN, operator_costs, shortened
 from edgewise.reporting.page_file import write_page
-from edgewise.units import format_bytes, format_count
+from edgewise.units import format_bytes, format_count, format_share
 
 _MOST_CUTS = 250
 
@@ -52,7 +52,7 @@ def write_inspection(path: Path, inspection: Inspection, *, by: str = "macs") ->
         "first": drawing.boxes[0].number,
         "help_title": f"{len(inspection.outline.nodes)} nodes",
         "cuts": [_cut_row(number, cut, inspection) for number, cut in enumerate(cuts, start=1)],
-        "remarks": cut_remarks(inspection, every=True)
+        "remarks": cut_remarks(inspection, every=True)[1:]  # the verdict has the first
         + [f"{left} more cuts are listed by --json."] * bool(left),
         "sheets": [] if trim is None else [trim],
         "script": Markup(script),  # our own file, admitted by its hash
@@ -85,7 +85,7 @@ def _operator_rows(inspection: Inspection) -> list[dict[str, object]]:
             "op": cost.op,
             "nodes": cost.nodes,
             "macs": UNKNOWN if cost.macs is None else format_count(cost.macs),
-            "share": UNKNOWN if cost.macs is None else share_text(cost.macs, total),
+            "share": UNKNOWN if cost.macs is None else format_share(cost.macs, total),
             "width": f"{100 * (cost.macs or 0) / total:.1f}" if total and cost.macs else "",
             "weights": format_bytes(cost.weight_bytes),
             "moved": UNKNOWN if cost.moved_bytes is None else format_bytes(cost.moved_bytes),
@@ -101,7 +101,7 @@ def _legend() -> list[str]:
 
 
 def _cut_row(number: int, cut: CutFigures, inspection: Inspection) -> dict[str, str]:
-    name, shape, size, share, before, _, held, riding = cut_cells(cut, inspection, mark=False)
+    name, shape, size, share, before, held, riding = cut_cells(cut, inspection, mark=False)
     return {
         "mark": f"★ {number}" if cut.best else "",
         "name": name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgewise.profiling import Inspection
 from edgewise.reporting.sheet import Sheet
-from edgewise.units import format_bytes, format_count
+from edgewise.units import format_bytes, format_count, format_share
 
 _SHOWN = 8
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -106,7 +106,7 @@ def operators_table(inspection: Inspection) -> Sheet:
             cost.op,
             str(cost.nodes),
             UNKNOWN if cost.macs is None else format_count(cost.macs),
-            UNKNOWN if cost.macs is None else share_text(cost.macs, total),
+            UNKNOWN if cost.macs is None else format_share(cost.macs, total),
             bar((cost.macs or 0) / total if total else 0.0),
             format_bytes(cost.weight_bytes),
             UNKNOWN if cost.moved_bytes is None else format_bytes(cost.moved_bytes),
@@ -115,20 +115,6 @@ def operators_table(inspection: Inspection) -> Sheet:
     ]
     columns = ["operator", "#nodes", "#MACs", "#share", "", "#weights", "#activations moved"]
     return Sheet.of("What computes", columns, rows)
-
-
-def share_text(part: float, total: float) -> str:
-    """A share in percent; small ones are not rounded away.
-
-    >>> [share_text(part, 5000) for part in (0, 1, 1000, 4999, 5000)]
-    ['0 %', '<0.1 %', '20.0 %', '>99.9 %', '100.0 %']
-    """
-    if part <= 0 or total <= 0:
-        return "0 %"
-    share = 100 * part / total
-    if share < 0.1:
-        return "<0.1 %"
-    return ">99.9 %" if 99.95 <= share < 100 else f"{share:.1f} %"
 
 
 def bar(share: float) -> str:

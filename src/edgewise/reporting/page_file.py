@@ -54,6 +54,9 @@ def write_text(path: Path, text: str) -> None:
     """
     staged: Path | None = None
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
+            path.write_text(text, "utf-8", errors="replace")
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
             "w",
@@ -70,9 +73,15 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         raise BadInput(
             expected=f"room and permission to write {path}",
-            found=error.strerror or type(error).__name__,
+            found=_found(error),
             remedy="free some space or choose another place; nothing was left behind",
         ) from None
     finally:
         if staged is not None:
             staged.unlink(missing_ok=True)
+
+
+def _found(error: OSError) -> str:
+    if isinstance(error, FileExistsError):
+        return f"a file, not a folder, at {error.filename}"
+    return error.strerror or type(error).__name__

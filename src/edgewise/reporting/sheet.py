@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 
@@ -54,4 +54,19 @@ class Sheet:
             ),
             rows=tuple(tuple(row) for row in rows),
             remark=remark,
+        )
+
+    def without_empty(self, name: str) -> Self:
+        """The same without the column of this name when no row has a text there.
+
+        >>> Sheet.of("sizes", ["name", "remark"], [("a", "")]).without_empty("remark").rows
+        (('a',),)
+        """
+        at = [column.name for column in self.columns].index(name)
+        if any(row[at] for row in self.rows):
+            return self
+        return replace(
+            self,
+            columns=self.columns[:at] + self.columns[at + 1 :],
+            rows=tuple(row[:at] + row[at + 1 :] for row in self.rows),
         )

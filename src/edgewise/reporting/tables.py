@@ -69,7 +69,7 @@ def _plan_row(plan: Plan) -> tuple[str, ...]:
         _after(chosen),
         format_duration(chosen.total_s),
         _sent(chosen.route.coefficients.up_bytes),
-        "-" if quality is None else f"{quality.value:.0%} of {quality.n}",
+        "-" if quality is None else f"{100 * quality.value:.0f} % of {quality.n}",
     )
 
 
@@ -101,7 +101,7 @@ def trials_table(trials: Sequence[Trial]) -> Sheet:
             format_duration(trial.measured.mid.latency_s),
             f"{format_duration(trial.measured.low.latency_s)} to "
             f"{format_duration(trial.measured.high.latency_s)}",
-            f"{trial.error:+.1%}",
+            f"{100 * trial.error:+.1f} %",
             _sent(trial.up_bytes),
         )
         for trial in trials

@@ -22,14 +22,25 @@ def terminal_table(sheet: Sheet) -> Table:
         caption=_text(sheet.remark) if sheet.remark else None,
         caption_justify="left",
         box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
         pad_edge=False,
     )
     for column in sheet.columns:
-        side = "right" if column.number else "left"
-        table.add_column(_text(column.name), justify=side, no_wrap=column.number)  # type: ignore[arg-type]
+        # Quantities are never folded, only their headings; names are, rather than cut short.
+        heading = column.name.replace(" ", "\n", 1) if column.number else column.name
+        table.add_column(
+            _lines(heading),
+            justify="right" if column.number else "left",
+            no_wrap=column.number or not column.name,
+            overflow="fold",
+        )
     for row in sheet.rows:
         table.add_row(*map(_text, row))
     return table
+
+
+def _lines(heading: str) -> Text:
+    return Text("\n").join(map(_text, heading.split("\n")))
 
 
 def _text(cell: str) -> Text:

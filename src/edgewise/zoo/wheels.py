@@ -72,7 +72,8 @@ def fetch_wheel(
     path = cache / "wheels" / f"{pin.name}-{pin.version}-{pin.sha256[:12]}.whl"
     if has_digest(path, pin.sha256):
         return path
-    with scratch_folder(path.parent) as folder:
+    with scratch_folder(cache) as folder:
+        path.parent.mkdir(exist_ok=True)
         _download(pin, folder, python, progress)
         wheel = _only_wheel(pin, folder)
         _check_digest(pin, wheel)

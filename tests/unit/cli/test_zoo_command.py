@@ -7,7 +7,7 @@ import pytest
 
 from edgewise.cli import main
 from edgewise.cli.console import progress_bar
-from edgewise.zoo import entries
+from edgewise.zoo import entries, get
 
 
 def test_the_list_has_kind_size_licence_and_figures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,6 +44,25 @@ def test_get_prints_the_path_and_what_comes_next(
     assert path.is_relative_to(tmp_path)
     assert path.is_file()
     assert shown.err == f"building light-squeezenet\nnext: edgewise inspect {path}\n"
+
+
+def test_get_copies_byte_for_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEWISE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "out"
+    folder.mkdir()
+    assert main(["zoo", "get", "fashion-resnet20", "-o", str(folder)]) == 0
+    assert main(["zoo", "get", "fashion-resnet20", "-o", str(folder / "mine")]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["fashion-resnet20.onnx", "mine.onnx"]
+    whole = get("fashion-resnet20").read_bytes()
+    assert all(path.read_bytes() == whole for path in folder.iterdir())
+    capsys.readouterr()
+    assert main(["zoo", "get", "fashion-resnet20", "-o", str(folder / "none" / "x.onnx")]) == 2
+    assert capsys.readouterr().err.endswith(
+        f"expected a place to write {folder / 'none' / 'x.onnx'}, found No such file or directory;"
+        " check that the folder exists, is writable and has room\n"
+    )
 
 
 def test_without_a_terminal_progress_is_one_line_a_thing(

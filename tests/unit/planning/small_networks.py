@@ -96,7 +96,7 @@ def _with_metadata(raw: bytes, name: str, *, metadata: bool) -> Model:
     return load(proto.SerializeToString())
 
 
-def masked_net(batch: int | str = "N") -> Model:
+def masked_net(batch: int | str = "N", *, words: int | str = 6) -> Model:
     """Two inputs; a Boolean mask is read at both ends, so it rides along with every cut."""
     nodes = [
         helper.make_node("MatMul", ["x", "w1"], ["a"]),
@@ -109,8 +109,8 @@ def masked_net(batch: int | str = "N") -> Model:
     raw = onnx_file(
         nodes,
         inputs=[
-            ("x", TensorProto.FLOAT, (batch, 6, 4)),
-            ("mask", TensorProto.BOOL, (batch, 6, 1)),
+            ("x", TensorProto.FLOAT, (batch, words, 4)),
+            ("mask", TensorProto.BOOL, (batch, words, 1)),
         ],
         outputs=[("y", TensorProto.FLOAT, (batch, CLASSES))],
         weights={
@@ -119,6 +119,25 @@ def masked_net(batch: int | str = "N") -> Model:
             "w3": _draw(8, CLASSES, seed=2, scale=2.0),
             "zero": np.zeros((), np.float32),
         },
+    )
+    return load(raw)
+
+
+def sieve_net() -> Model:
+    """Two matrix products, then as many numbers as the data has above 0."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["a"]),
+        helper.make_node("MatMul", ["a", "w2"], ["b"]),
+        helper.make_node("Relu", ["b"], ["c"]),
+        helper.make_node("NonZero", ["c"], ["places"]),
+        helper.make_node("Cast", ["places"], ["found"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["found"], ["y"], keepdims=1),
+    ]
+    raw = onnx_file(
+        nodes,
+        inputs=[("x", TensorProto.FLOAT, ("N", 4))],
+        outputs=[("y", TensorProto.FLOAT, (1, 1))],
+        weights={"w1": _draw(4, 8), "w2": _draw(8, 4, seed=1)},
     )
     return load(raw)
 

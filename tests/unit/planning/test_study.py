@@ -11,7 +11,7 @@ import pytest
 from edgewise.bundle import PayloadCodec, RouteKind
 from edgewise.engines import OnnxRuntimeEngine, open_engine
 from edgewise.errors import BadInput, LimitNotMet
-from edgewise.graphs import Model, find_cuts, to_bytes
+from edgewise.graphs import Model, find_cuts, fix_axes, to_bytes
 from edgewise.planning import (
     FULL,
     Limits,
@@ -154,6 +154,29 @@ def test_networks_that_do_not_take_pictures(model: Model) -> None:
     assert len(found.candidates) == 2 + 3 * len(find_cuts(model))
     assert {one.sketch.codec.value for one in found.candidates} <= {"none", "fp32", "fp16", "int8"}
     _check_candidates(found)
+
+
+def test_an_open_axis_is_fixed_before_planning() -> None:
+    model = small.masked_net(words="words")
+    fixed = fix_axes(model, {"words": 6})
+    samples = small.arrays(fixed)
+    with pytest.raises(BadInput) as refusal:
+        begin_study({FULL: model}, samples)
+    assert str(refusal.value) == (
+        f"expected a network {model.name!r} whose only open axis is the batch, found the axis "
+        "'words' of the input 'x'; export it with fixed sizes, or fix them: "
+        "edgewise.graphs.fix_axes(model, {'words': SIZE})"
+    )
+    found = begin_study({FULL: fixed}, samples, settings=Settings(anchors=3)).plan(FAST_LINK)
+    assert len(found.candidates) == 2 + 3 * len(find_cuts(fixed))
+    assert len(find_cuts(fixed)) == len(find_cuts(small.masked_net()))
+    _check_candidates(found)
+
+
+def test_a_size_that_only_a_run_tells_is_refused() -> None:
+    model = small.sieve_net()
+    with pytest.raises(BadInput, match="known size of every tensor, found 'places', an axis that"):
+        begin_study({FULL: model}, small.arrays(model), settings=Settings(anchors=3))
 
 
 def test_inputs_that_ride_along_stay_at_home_too() -> None:

@@ -9,7 +9,7 @@ from onnx import NodeProto, TensorProto, helper
 
 from edgewise.errors import BadInput
 from edgewise.graphs import find_cuts, load
-from edgewise.profiling.counting import count
+from edgewise.profiling.counting import check_sized, count
 from edgewise.profiling.profile import Profile
 from strategies import onnx_file
 
@@ -152,8 +152,11 @@ def test_an_unknown_shape_is_named() -> None:
         helper.make_node("Neg", ["a"], ["y"]),
     ]
     raw = onnx_file(nodes, inputs=[("x", FLOAT, ("N", 4))], outputs=[("y", INT64, (2, "found"))])
-    with pytest.raises(BadInput, match=r"also of 'a' \(made by the NonZero node 'g'\)"):
-        count(load(raw))
+    profile = count(load(raw))
+    assert profile.uncounted == tuple(node.name for node in profile.nodes)
+    assert [one.name for one in profile.unsized] == ["a", "y"]
+    with pytest.raises(BadInput, match="known size of every tensor, found 'a', an axis that dep"):
+        check_sized(profile)
 
 
 def test_a_batch_of_none_is_refused() -> None:

@@ -53,7 +53,7 @@ def test_a_network_of_fixed_sizes_has_no_axes() -> None:
         inspect(model, batch=2)
 
 
-def test_where_macs_are_unknown_the_rest_is_there() -> None:
+def test_where_sizes_are_unknown_the_rest_is_there() -> None:
     found = inspect(load(inspected.data_sized()))
     assert found.profile is not None
     assert found.profile.macs == 2 * 4 * 6
@@ -62,7 +62,7 @@ def test_where_macs_are_unknown_the_rest_is_there() -> None:
     )
     assert found.nbytes(found.model.outputs[0]) is None
     assert [cut.cut.name for cut in found.cuts] == ["h"]
-    assert found.cuts[0].macs_before is None
+    assert found.cuts[0].macs_before == 48
     assert found.cuts[0].head_weight_bytes == 96
     assert found.trim is not None
 

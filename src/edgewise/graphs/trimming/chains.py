@@ -21,7 +21,7 @@ from edgewise.graphs.trimming.surgery import (
 from edgewise.graphs.values import Dims, dims_of, name_of
 from edgewise.tensors import Array
 
-_RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 _REDUCTIONS = tuple(
     f"Reduce{kind}"
     for kind in (
@@ -45,8 +45,8 @@ def merge_transposes(ir: onnx_ir.Model) -> None:
 
 def merge_reshapes(ir: onnx_ir.Model) -> None:
     """Make one Reshape of two nodes that only regroup axes."""
-    for node in nodes_of(ir.graph, *_RESHAPES):
-        before = maker_of(node.inputs[0], ir.graph, *_RESHAPES)
+    for node in nodes_of(ir.graph, *RESHAPES):
+        before = maker_of(node.inputs[0], ir.graph, *RESHAPES)
         if before is None or not has_one_reader(before.outputs[0]):
             continue
         if _regroup(node, before.inputs[0]):
@@ -131,6 +131,14 @@ def merge_concats(ir: onnx_ir.Model) -> None:
             become(node, "Concat", inputs, node.attributes.values())
 
 
+def drop_empty_parts(ir: onnx_ir.Model) -> None:
+    """Leave out of each Concat what has no element along its axis."""
+    for node in nodes_of(ir.graph, "Concat"):
+        full = [value for value in node.inputs if not _is_empty(value, _axis(node))]
+        if 0 < len(full) < len(node.inputs):
+            become(node, "Concat", full, node.attributes.values())
+
+
 def merge_reductions(ir: onnx_ir.Model) -> None:
     """Let a reduction keep or drop its axes itself."""
     for node in nodes_of(ir.graph, "Squeeze", "Unsqueeze"):
@@ -139,8 +147,8 @@ def merge_reductions(ir: onnx_ir.Model) -> None:
             continue
         keeps = bool(before.attributes.get_int("keepdims", 1))
         rank = len(dims_of(before.inputs[0]) or ())  # type: ignore[arg-type]
-        same = rank and _reduced(before, rank) == _reduced(node, rank)
-        if same and keeps == (node.op_type == "Squeeze"):
+        axes = _reduced(before, rank) if rank else None
+        if axes and axes == _reduced(node, rank) and keeps == (node.op_type == "Squeeze"):
             others = [a for a in before.attributes.values() if a.name != "keepdims"]
             kept = onnx_ir.AttrInt64("keepdims", int(not keeps))
             become(node, before.op_type, before.inputs, [*others, kept])
@@ -149,13 +157,13 @@ def merge_reductions(ir: onnx_ir.Model) -> None:
 
 def _regroup_beside(node: onnx_ir.Node, graph: onnx_ir.Graph) -> None:
     """Let the Reshape before a Transpose, or else the one after it, do its work as well."""
-    before = maker_of(node.inputs[0], graph, *_RESHAPES)
+    before = maker_of(node.inputs[0], graph, *RESHAPES)
     if before is not None and has_one_reader(before.outputs[0]):
         if _regroup(node, before.inputs[0]):
             take_over(node, before)
     elif has_one_reader(node.outputs[0]):
         ((reader, _),) = node.outputs[0].uses()
-        if reader.op_type in _RESHAPES and reader.domain == "" and reader.graph is graph:
+        if reader.op_type in RESHAPES and reader.domain == "" and reader.graph is graph:
             _regroup(reader, node.inputs[0])
 
 
@@ -186,6 +194,8 @@ def _regroup(node: onnx_ir.Node, source: onnx_ir.Value | None) -> bool:
 def _target(dims: Dims, source: Dims) -> tuple[int, ...] | None:
     """The Reshape target for a shape: 0 copies the source's axis, -1 is what is left.
 
+    None where more than one axis would be left, or where one has no element, which 0 cannot say.
+
     >>> _target(("n", 12), ("n", 3, 4)), _target(("n", "m"), ("n", 3)), _target(("a", "b"), ())
     ((0, 12), (0, -1), None)
     """
@@ -194,12 +204,18 @@ def _target(dims: Dims, source: Dims) -> tuple[int, ...] | None:
         for axis, dim in enumerate(dims)
     ]
     target = tuple(dim if isinstance(dim, int) else -1 for dim in copied)
-    return None if target.count(-1) > 1 else target
+    return None if target.count(-1) > 1 or 0 in dims else target
 
 
 def _is_widened(narrow: onnx_ir.DataType, wide: onnx_ir.DataType) -> bool:
+    """Whether a type holds all numbers of another, and turns them into a third as that would.
+
+    Integers that became floats do not: large ones lose digits, and negative ones do not wrap.
+    """
     known = {*onnx_ir.DataType} - {onnx_ir.DataType.STRING, onnx_ir.DataType.UNDEFINED}
-    return {narrow, wide} <= known and bool(np.can_cast(narrow.numpy(), wide.numpy(), "safe"))
+    if not {narrow, wide} <= known or (narrow.is_integer() and not wide.is_integer()):
+        return False
+    return bool(np.can_cast(narrow.numpy(), wide.numpy(), "safe"))
 
 
 def _bounds(node: onnx_ir.Node) -> tuple[Array | None, Array | None] | None:
@@ -241,6 +257,11 @@ def _axis(node: onnx_ir.Node) -> int:
     axis = node.attributes.get_int("axis")
     rank = len(dims_of(node.outputs[0]) or ())
     return axis + rank if axis < 0 and rank else axis
+
+
+def _is_empty(value: onnx_ir.Value | None, axis: int) -> bool:
+    dims = None if value is None else dims_of(value)
+    return dims is not None and dims[axis] == 0
 
 
 def _reduced(node: onnx_ir.Node, rank: int) -> frozenset[int] | None:

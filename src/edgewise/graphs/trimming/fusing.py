@@ -142,10 +142,11 @@ def _join(node: onnx_ir.Node, before: onnx_ir.Node, second: Array) -> bool:
         if first is None or value is None or first.dtype.kind != "f" or node.graph is None:
             continue
         try:
-            joined: Array = (np.add if node.op_type == "Add" else np.multiply)(first, second)
+            with np.errstate(over="ignore", invalid="ignore"):
+                joined: Array = (np.add if node.op_type == "Add" else np.multiply)(first, second)
         except ValueError:
             return False
-        if joined.size > max(first.size, second.size):
+        if joined.size > max(first.size, second.size) or not np.isfinite(joined).all():
             return False
         constant = add_weight(node.graph, joined, f"{name_of(node.outputs[0])}:constant")
         become(node, node.op_type, [value, constant])

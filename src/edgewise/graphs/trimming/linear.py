@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir
@@ -85,14 +86,15 @@ def fold_into(layer: Layer, reader: onnx_ir.Node, affine: Affine) -> bool:
     if graph is None or not has_one_reader(node.outputs[0]):
         return False
     rewritten = _REWRITES[node.op_type](layer, affine)
-    if rewritten is None or not _are_finite(rewritten.arrays.values()):
+    dtype = array_of(input_of(node, 1)).dtype  # type: ignore[union-attr]
+    narrow = None if rewritten is None else _narrowed(rewritten.arrays, dtype)
+    if rewritten is None or narrow is None:
         return False
     inputs = list(rewritten.inputs)
-    for index, array in rewritten.arrays.items():
+    for index, array in narrow.items():
         old = input_of(node, index)
         label = f"{name_of(node.outputs[0])}:bias" if old is None else name_of(old)
-        dtype = array_of(input_of(node, 1)).dtype  # type: ignore[union-attr]
-        inputs[index] = add_weight(graph, array.astype(dtype), label)
+        inputs[index] = add_weight(graph, array, label)
     become(reader, rewritten.op, inputs, rewritten.attributes)
     take_over(reader, node)
     return True
@@ -231,8 +233,11 @@ def _moved(numbers: Wide, affine: Affine) -> Wide:
     return scaled if affine.shift is None else scaled + affine.shift
 
 
-def _are_finite(arrays: object) -> bool:
-    return all(np.isfinite(array).all() for array in arrays)  # type: ignore[attr-defined]
+def _narrowed(arrays: Mapping[int, Wide], dtype: np.dtype[Any]) -> dict[int, Array] | None:
+    """The numbers in the type of the weights; None where one of them does not fit."""
+    with np.errstate(over="ignore"):
+        narrow = {index: array.astype(dtype) for index, array in arrays.items()}
+    return narrow if all(np.isfinite(array).all() for array in narrow.values()) else None
 
 
 _FORMS: Mapping[str, Callable[[onnx_ir.Node, Array, int], tuple[int, int]]] = {

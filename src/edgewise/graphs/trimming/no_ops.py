@@ -26,6 +26,10 @@ _SPREADING = frozenset({"Add", "Sub", "Mul", "Div", "Equal", "Less", "Greater", 
 _FORMING = ("Slice", "Expand", "Reshape", "Squeeze", "Unsqueeze", "Transpose")
 _IDEMPOTENT = frozenset({"Relu", "Abs", "Floor", "Ceil", "Round", "Sign"})
 _INVOLUTIONS = frozenset({"Not", "Neg"})
+_ENDLESS = 2**31 - 1  # from here on exporters mean "to the end"
+ARITHMETIC = frozenset(_OF_NEUTRAL)
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+REPEATABLE = _IDEMPOTENT | _INVOLUTIONS
 
 
 def drop_identities(ir: onnx_ir.Model) -> None:
@@ -53,14 +57,15 @@ def drop_neutral_arithmetic(ir: onnx_ir.Model) -> None:
 def skip_expands(ir: onnx_ir.Model) -> None:
     """Let an operator that spreads its operands by itself read what an Expand would spread."""
     for node in nodes_of(ir.graph, "Expand"):
-        for reader, place in tuple(node.outputs[0].uses()):
-            if _spreads_anyway(reader, place, ir.graph):
+        uses = tuple(node.outputs[0].uses())
+        if all(_spreads_anyway(reader, place, ir.graph) for reader, place in uses):
+            for reader, place in uses:
                 reader.replace_input_with(place, node.inputs[0])
 
 
 def drop_zero_states(ir: onnx_ir.Model) -> None:
     """Let recurrent operators start from zeros by themselves."""
-    for node in nodes_of(ir.graph, "LSTM", "GRU", "RNN"):
+    for node in nodes_of(ir.graph, *RECURRENT):
         for place in (5, 6):
             if _is_zero(input_of(node, place), ir.graph):
                 node.replace_input_with(place, None)
@@ -125,8 +130,14 @@ def _keeps_order(node: onnx_ir.Node) -> bool:
 
 
 def _slices_all(node: onnx_ir.Node) -> bool:
+    """Whether a Slice keeps everything; of an open axis, however long it may be."""
     steps = integers(node, 4) if input_of(node, 4) is not None else (1,)
-    return steps is not None and all(step > 0 for step in steps) and _keeps_form(node)
+    if steps is None or any(step < 1 for step in steps) or not _keeps_form(node):
+        return False
+    fixed = all(isinstance(dim, int) for dim in dims_of(node.outputs[0]) or ())
+    starts, ends = integers(node, 1), integers(node, 2)
+    endless = starts is not None and ends is not None and not any(starts) and min(ends) >= _ENDLESS
+    return fixed or endless
 
 
 def _pads_nothing(node: onnx_ir.Node) -> bool:
@@ -192,3 +203,4 @@ _TESTS: Mapping[str, _Test] = {
     "Split": _gives_one,
     "Resize": _scales_nothing,
 }
+NO_OPS = frozenset(_TESTS)

@@ -11,7 +11,7 @@ from edgewise.graphs.trimming.linear import Affine, Layer, fold_into, layer_of, 
 from edgewise.graphs.trimming.surgery import array_of, input_of, maker_of, nodes_of
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_ARITHMETIC = ("Mul", "Div", "Add", "Sub")
+ARITHMETIC = ("Mul", "Div", "Add", "Sub")
 
 
 def fold_norms_into(op: str) -> Callable[[onnx_ir.Model], None]:
@@ -30,7 +30,7 @@ def fold_norms_into(op: str) -> Callable[[onnx_ir.Model], None]:
 
 def fold_arithmetic(ir: onnx_ir.Model) -> None:
     """Fold products and sums with one constant a channel into the layer before them."""
-    for node in nodes_of(ir.graph, *_ARITHMETIC):
+    for node in nodes_of(ir.graph, *ARITHMETIC):
         for place in (0, 1):
             before = maker_of(input_of(node, place), ir.graph, *LAYERS, "BatchNormalization")
             layer = None if before is None else layer_of(before)

@@ -19,11 +19,15 @@ class Pass:
         apply: changes the graph it is given, a copy; whether it changed is seen from the graph.
         max_rel: how far any output may move, relative to its largest number: 0 means bit-equal
             to the graph before this pass, otherwise it is the distance from the original.
+        ops: the ONNX operators of the nodes that it changes, each node for itself. A graph
+            without them is not looked at, and a pass that fails is tried on some of them alone.
+            None of them: the pass changes the graph as a whole.
     """
 
     name: str
     apply: Callable[[onnx_ir.Model], None]
     max_rel: float = 0.0
+    ops: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice, product
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -15,7 +16,7 @@ import onnx_ir
 from edgewise.engines import Engine, OnnxRuntimeEngine, Optimisation, open_engine
 from edgewise.errors import BadInput
 from edgewise.graphs.axes import trial_sizes
-from edgewise.graphs.feeds import random_feeds
+from edgewise.graphs.feeds import deciding_numbers, random_feeds
 from edgewise.graphs.model import Model, serialise
 from edgewise.graphs.proof import gap_between, same_bits
 from edgewise.graphs.values import batch_symbols, dims_of, dtype_name, input_symbols, name_of
@@ -25,6 +26,7 @@ Answers = list[Mapping[str, Array]]
 _SEED = 0
 _MOST_STRETCHED = 2  # how many symbolic axes are tried at another size as well
 _STRETCH = 2
+_MOST_DECIDED = 4  # how many numbers that choose a branch are tried besides the first ones
 _BESIDE_BYTES = 1 << 16  # weights from this size on are written once, not with every graph
 
 
@@ -210,12 +212,31 @@ def _first_taken(
 
 
 def _random_sets(model: Model) -> Iterator[tuple[Feeds, ...]]:
-    """Random inputs: one of a batch of one, one with a size of its own for every axis."""
+    """Random inputs: one of a batch of one, one with a size of its own for every axis.
+
+    Where single numbers decide what runs, one more for each number. If the network takes none of
+    these, one axis after the other is as long as the batch, which exporters forget to say.
+    """
     firsts = batch_symbols(model.ir.graph)
-    for points in trial_sizes(model.ir.graph):
-        single = {name: 1 if name in firsts else size for name, size in points[0].items()}
-        sizes = (single, points[0]) if single != points[0] else (single,)
-        yield tuple(random_feeds(model, np.random.default_rng(_SEED), axes=axes) for axes in sizes)
+    others = sorted(input_symbols(model.ir.graph) - firsts)
+    tied = ((), *((other,) for other in others if len(firsts) == 1))
+    for batches, points in product(tied, trial_sizes(model.ir.graph)):
+        many = {**points[0], **{name: points[0][first] for name in batches for first in firsts}}
+        single = {name: 1 if name in firsts.union(batches) else many[name] for name in many}
+        sizes = (single, many) if single != many else (single,)
+        feeds = [random_feeds(model, np.random.default_rng(_SEED), axes=axes) for axes in sizes]
+        yield (*feeds, *_decided_otherwise(model, feeds[0]))
+
+
+def _decided_otherwise(model: Model, feed: Feeds) -> Iterator[Feeds]:
+    pairs = (
+        (name, number)
+        for name, numbers in deciding_numbers(model.ir.graph).items()
+        for number in numbers[1:]
+        if feed[name].size == 1
+    )
+    for name, number in islice(pairs, _MOST_DECIDED):
+        yield {**feed, name: np.full_like(feed[name], number)}
 
 
 def _stretched(model: Model, feeds: Sequence[Feeds]) -> Iterator[Feeds]:

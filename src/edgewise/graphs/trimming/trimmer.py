@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import onnx_ir
+from onnx_ir.traversal import RecursiveGraphIterator
 
 from edgewise.graphs.loading import make_model
 from edgewise.graphs.model import Model
@@ -28,6 +30,7 @@ _HIDDEN = "edgewise.hidden"  # the domain of nodes that a pass shall not see
 _NODE_BYTES = 64  # what a node takes in a file, at least
 _SWITCHED = "training mode switched off: outputs are those of evaluation from here on"
 _KEPT = "outputs that were not asked for"
+_OF_NODES = frozenset(one.name for one in PASSES if one.ops)
 
 
 def trim(
@@ -97,6 +100,7 @@ class _Work:
     draft: onnx_ir.Model = field(init=False)
     outline: list[object] = field(init=False)
     ops: frozenset[str] = field(init=False)
+    size: tuple[int, int] = field(init=False)
     removed: dict[str, Removal] = field(default_factory=dict)
     undone: dict[str, str] = field(default_factory=dict)
     accepted: int = 0
@@ -110,7 +114,7 @@ class _Work:
         keep_only(self.draft, names)
         if len(self.draft.graph.outputs) < len(self.proved.graph.outputs):
             drop_unused(self.draft)
-            self._accept(_KEPT)
+            self._accept(self._removal(_KEPT, *self.size))
 
     def switch_off_training(self) -> None:
         """Change the flags of training, if nothing but flags changes."""
@@ -118,13 +122,16 @@ class _Work:
         if not self._is_changed():
             return
         if flags_alone_differ(self.proved, self.draft):
-            self._accept(_SWITCHED)
+            self._accept(self._removal(_SWITCHED, *self.size))
         else:
-            self._reject("training mode switched off", "more than the flags changed")
+            self.undone["training mode switched off"] = "more than the flags changed"
+            self._draft_anew()
 
     def attempt(self, group: Sequence[Pass], trial: Trial) -> None:
         """Keep what a group of passes does if it is proved, else what its halves do."""
         wanted = [one for one in group if one.name not in self.undone]
+        if not wanted:
+            return
         objection = self._try(wanted, trial)
         if objection is None:
             return
@@ -157,26 +164,30 @@ class _Work:
         """Let a pass change the draft; None where it finds nothing."""
         if one.ops and not one.ops & self.ops:
             return None
-        nodes, size = self._size()
+        nodes, size_bytes = self.size
         with _hidden(self.draft.graph, one.ops, only):
             one.apply(self.draft)
         if not self._is_changed():
             return None
         drop_unused(self.draft)
-        self._look()
-        nodes_now, size_now = self._size()
-        _forbid_growth(nodes_now - nodes, size_now - size)
-        return Removal(what=one.name, nodes=nodes - nodes_now, bytes=size - size_now)
+        step = self._removal(one.name, nodes, size_bytes)
+        _forbid_growth(step)
+        return step
 
     def _salvage(self, one: Pass, trial: Trial, objection: str) -> None:
         """Keep what a failed pass does to some of its nodes, and name what is undone."""
         nodes = [node.name or "" for node in _visible(self.draft.graph, one.ops)]
-        parts, failed = [nodes], 0
-        for number in range(len(nodes) and _MOST_TRIES + 1):
-            part = parts.pop()
-            if number and self._try([one], trial, part) is None:
-                ...
-        self.undone[one.name] = objection
+        parts, undone, tries = _halves(nodes), 0, 0
+        while parts:
+            part = parts.pop(0)
+            tries += 1
+            if tries <= _MOST_TRIES and self._try([one], trial, part) is None:
+                continue
+            smaller = _halves(part) if tries < _MOST_TRIES else []
+            parts[:0] = smaller
+            undone += 0 if smaller else len(part)
+        where = f"at {undone} of {len(nodes)} nodes: " if 0 < undone < len(nodes) else ""
+        self.undone[one.name] = f"{where}{objection}"
 
     def give_up(self, reason: str) -> None:
         """Take everything back."""
@@ -197,9 +208,12 @@ class _Work:
         )
 
     def result(self, *, runs: int, max_rel: float) -> Trimmed:
-        """What came of it."""
+        """What came of it; the original where nothing went that is worth a word."""
+        removed = tuple(filter(_says_enough, self.removed.values()))
+        if not removed:
+            self.proved = self.original.ir
         step = Trim(
-            removed=tuple(self.removed.values()),
+            removed=removed,
             undone=tuple(Undone(what=what, reason=why) for what, why in self.undone.items()),
             nodes_before=node_count(self.original.ir),
             nodes_after=node_count(self.proved),
@@ -210,37 +224,71 @@ class _Work:
         )
         return Trimmed(model=self.as_model(), step=step)
 
-    def _growth(self) -> str | None:
-        """Why a change would make the file larger; None if it does not."""
-        nodes = node_count(self.draft) - node_count(self.proved)
-        more = weight_bytes(self.draft) - weight_bytes(self.proved)
-        if nodes > 0:
-            return f"it needs {nodes} more node{'s' if nodes > 1 else ''}"
-        if more + nodes * _NODE_BYTES > 0:
-            return f"it needs {more} more bytes of weights"
-        return None
+    def _removal(self, what: str, nodes: int, size_bytes: int) -> Removal:
+        """What has gone since the draft had so many nodes and bytes of weights."""
+        self._look()
+        return Removal(what=what, nodes=nodes - self.size[0], bytes=size_bytes - self.size[1])
 
-    def _accept(self, what: str) -> None:
-        old = self.removed.get(what, Removal(what=what, nodes=0, bytes=0))
-        self.removed[what] = Removal(
-            what=what,
-            nodes=old.nodes + node_count(self.proved) - node_count(self.draft),
-            bytes=old.bytes + weight_bytes(self.proved) - weight_bytes(self.draft),
-        )
+    def _accept(self, *steps: Removal) -> None:
+        for step in steps:
+            old = self.removed.get(step.what, Removal(what=step.what, nodes=0, bytes=0))
+            self.removed[step.what] = replace(
+                step, nodes=old.nodes + step.nodes, bytes=old.bytes + step.bytes
+            )
         self.proved = self.draft
         self.accepted += 1
         self._draft_anew()
 
-    def _reject(self, what: str, reason: str) -> None:
-        self.undone[what] = reason
-        self._draft_anew()
-
     def _draft_anew(self) -> None:
         self.draft = copy_of(self.proved)
+        self._look()
+
+    def _look(self) -> None:
+        """Remember what the draft looks like now."""
         self.outline = _outline(self.draft)
+        self.ops = frozenset(node.op_type for node in RecursiveGraphIterator(self.draft.graph))
+        self.size = (node_count(self.draft), weight_bytes(self.draft))
 
     def _is_changed(self) -> bool:
         return _outline(self.draft) != self.outline
+
+
+def _says_enough(step: Removal) -> bool:
+    """Whether something went: rewired nodes alone, which a later pass may need, are nothing."""
+    return bool(step.nodes or step.bytes) or step.what not in _OF_NODES
+
+
+def _forbid_growth(step: Removal) -> None:
+    nodes, size_bytes = -step.nodes, -step.bytes
+    if nodes > 0:
+        raise _Grows(f"it needs {nodes} more node{'s' if nodes > 1 else ''}")
+    if size_bytes + nodes * _NODE_BYTES > 0:
+        raise _Grows(f"it needs {size_bytes} more bytes of weights")
+
+
+def _visible(graph: onnx_ir.Graph, ops: Collection[str]) -> list[onnx_ir.Node]:
+    return [node for node in graph if node.domain == "" and node.op_type in ops]
+
+
+@contextmanager
+def _hidden(
+    graph: onnx_ir.Graph, ops: Collection[str], only: Collection[str] | None
+) -> Iterator[None]:
+    """Put the nodes of these operators that are not among ``only`` where no pass looks."""
+    found = () if only is None else _visible(graph, ops)
+    hidden = [node for node in found if node.name not in (only or ())]
+    for node in hidden:
+        node.domain = _HIDDEN
+    try:
+        yield
+    finally:
+        for node in hidden:
+            node.domain = ""
+
+
+def _halves(names: Sequence[str]) -> list[Sequence[str]]:
+    middle = len(names) // 2
+    return [names[:middle], names[middle:]] if middle else []
 
 
 def _outline(ir: onnx_ir.Model) -> list[object]:
@@ -257,8 +305,21 @@ def _border(graph: onnx_ir.Graph) -> tuple[onnx_ir.Value, ...]:
 
 def _rows(graph: onnx_ir.Graph) -> Iterator[object]:
     for node in graph:
-        attributes = tuple(node.attributes.values()) if node.attributes else ()
-        yield node, node.domain, node.op_type, node.inputs, node.outputs, attributes
+        listed = node.attributes.values() if node.attributes else ()
+        attributes = tuple(filter(_says_something, listed))
+        yield node, node.domain, node.op_type, _taken(node), node.outputs, attributes
         for body in bodies_of(node) if attributes else ():
             yield _border(body)
             yield from _rows(body)
+
+
+def _says_something(attribute: onnx_ir.Attr) -> bool:
+    return attribute.name != "training_mode" or bool(attribute.value)
+
+
+def _taken(node: onnx_ir.Node) -> Sequence[onnx_ir.Value | None]:
+    """The inputs; whether those left out at the end are listed makes no difference."""
+    inputs = node.inputs
+    while inputs and inputs[-1] is None:
+        inputs = inputs[:-1]
+    return inputs

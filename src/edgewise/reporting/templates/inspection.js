@@ -4,7 +4,9 @@
   const graph = document.getElementById("graph");
   const frame = document.getElementById("frame");
   const what = document.getElementById("what");
-  const boxes = [...graph.querySelectorAll(".b")];
+  const drawn = [...graph.querySelectorAll(".b")]; // from top to bottom
+  const boxes = [];
+  for (const box of drawn) boxes[box.dataset.b] = box;
   const wires = new Map([...graph.querySelectorAll(".w")].map((w) => [Number(w.dataset.w), w]));
   const rows = [...document.querySelectorAll(".pick")];
   const size = graph.viewBox.baseVal;
@@ -20,7 +22,8 @@
   const percent = (part, total) => {
     if (!part || !total) return "0 %";
     const share = (100 * part) / total;
-    return share >= 0.1 ? share.toFixed(1) + " %" : "<0.1 %";
+    if (share < 0.1) return "<0.1 %";
+    return share >= 99.95 && share < 100 ? ">99.9 %" : share.toFixed(1) + " %";
   };
 
   // Texts are set as text, never as markup: names come from strangers' files.
@@ -104,7 +107,7 @@
   });
   graph.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
-    const next = step && boxes[Number(document.activeElement.dataset.b) + step];
+    const next = step && drawn[drawn.indexOf(document.activeElement) + step];
     if (!next) return;
     event.preventDefault();
     document.activeElement.setAttribute("tabindex", "-1");

@@ -139,6 +139,16 @@ def test_an_expand_that_broadcasting_does_anyway_goes(network, ops) -> None:
     assert ops(trim(network("e = Expand(k, big) y = Add(x, e)", weights=weights)).model) == ["Add"]
 
 
+def test_rewired_nodes_alone_are_no_removal(network) -> None:
+    body = """t = Transpose <perm: ints = [0, 2, 3, 1]> (x) n = Neg(t)
+    u = Transpose <perm: ints = [0, 2, 1, 3]> (t) a = Abs(u) b = ReduceSum(n)
+    c = Add(a, b) y = Exp(c)"""
+    model = network(body, gives="float[batch,6,6,4] y")
+    trimmed = trim(model)
+    assert trimmed.step.removed == ()
+    assert trimmed.model is model
+
+
 def test_equal_weights_and_equal_nodes_are_merged(network, ops, drawn) -> None:
     body = "a = Conv(x, w) b = Conv(x, u) c = Relu(a) d = Relu(b) y = Add(c, d)"
     kernel = drawn(4, 4, 1, 1)
@@ -240,7 +250,9 @@ def test_outputs_of_nodes_that_nothing_reads_go(network, ops) -> None:
     body = "p, indices = MaxPool <kernel_shape: ints = [2, 2]> (x) y = Relu(p)"
     trimmed = trim(network(body, gives="float[batch,4,5,5] y"))
     assert len(trimmed.model.ir.graph[0].outputs) == 1
-    assert [r.what for r in trimmed.step.removed] == ["nodes and weights that no output needs"]
+    assert [r.what for r in trimmed.step.removed] == [
+        "nodes, outputs and weights that nothing reads"
+    ]
 
 
 def test_operators_of_the_engine_alone_go_through(network, ops) -> None:
