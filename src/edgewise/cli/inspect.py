@@ -16,7 +16,7 @@ from edgewise.cli.console import (
     print_json,
     printable,
 )
-from edgewise.cli.models import add_model, data_word, open_model
+from edgewise.cli.models import add_model, open_model, takes_photos
 from edgewise.cli.options import add_axes, add_batch, add_html, add_node_data
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ def _next(args: argparse.Namespace, found: Inspection) -> str:
     from edgewise.profiling import open_axes
 
     words = ["edgewise", "plan", args.model, "--device", "slow-phone", "--link", "lte"]
-    for name in open_axes(found.model.inputs)[1]:
+    _, others = open_axes(found.model.inputs)
+    for name in others:
         words += ["--axis", f"{name}={found.axes[name]}"]
-    return f"next: {shlex.join(words)} --data {data_word(found.model)} -o BUNDLE"
+    data = "PHOTOS" if takes_photos(found.model) and not others else "EXAMPLES.npz"
+    return f"next: {shlex.join(words)} --data {data} -o BUNDLE"

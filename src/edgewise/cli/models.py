@@ -101,19 +101,12 @@ def preparation_of(model: Model) -> ImagePreparation | TextPreparation | None:
     return None if text is None else read_preparation(text)
 
 
-def data_word(model: Model) -> str:
-    """What examples of this network are, for a command to be typed."""
-    from edgewise.graphs import PREPARATION_KEY
-    from edgewise.preparation import ImagePreparation, read_preparation
-
-    text = model.metadata.get(PREPARATION_KEY)
+def takes_photos(model: Model) -> bool:
+    """Whether examples of this network are photos; when what says so is bad, they are tensors."""
     try:
-        preparation = None if text is None else read_preparation(text)
+        return pictures_of(model) is not None
     except BadInput:  # whoever needs it will say so
-        preparation = None
-    if preparation is None:
-        return "EXAMPLES.npz"
-    return "PHOTOS" if isinstance(preparation, ImagePreparation) else "TEXTS.csv"
+        return False
 
 
 def require_studio() -> None:

@@ -75,7 +75,8 @@ def add_axes(parser: argparse.ArgumentParser, *, otherwise: str) -> None:
         action="append",
         default=[],
         metavar="NAME=SIZE",
-        help=f"the size of an axis, other than the batch, that the network leaves open ({otherwise}); repeatable",
+        help="the size of an axis, other than the batch, that the network leaves open "
+        f"({otherwise}); repeatable",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from edgewise.catalog import load_cloud, load_device, load_link
 from edgewise.cli.console import Commands, add_json, console, note, print_json, progress_bar
 from edgewise.cli.models import (
     add_model,
-    data_word,
     open_model,
     pictures_of,
     preparation_of,
@@ -34,11 +34,6 @@ if TYPE_CHECKING:
 _FEWEST_EXAMPLES = 6
 _PROVING_EXAMPLES = 2  # each change of the network is run on these
 _BASE = "this-machine"
-_EXAMPLES = {
-    "PHOTOS": "a folder of photos",
-    "TEXTS.csv": "a file of texts",
-    "EXAMPLES.npz": "a file of tensors",
-}
 
 
 def add_command(commands: Commands) -> None:
@@ -147,6 +142,7 @@ def _plan_model(args: argparse.Namespace) -> int:
     model = open_model(args.model)
     if args.axis:
         model = fix_axes(model, dict(args.axis))
+    _refuse_open_axes(model)
     samples = read_samples(model, args.data)
     model = trimmed(model, samples)
     variants = {"full": model}
@@ -167,6 +163,22 @@ def _plan_model(args: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_open_axes(model: Model) -> None:
+    """Before examples are read, which might fit no single size."""
+    from edgewise.profiling import open_axes
+
+    _, others = open_axes(model.inputs)
+    if others:
+        sizes = " ".join(f"--axis {shlex.quote(name)}=SIZE" for name in others)
+        raise BadInput(
+            expected="a size for every axis but the batch",
+            found=f"the open axes {', '.join(map(repr, others))}"
+            if len(others) > 1
+            else f"the open axis {others[0]!r}",
+            remedy=f"add {sizes}, and give examples of that size as .npz",
+        )
+
+
 def note_left_out(names: Sequence[str]) -> None:
     """Say which chosen routes a bundle has no room for."""
     if names:
@@ -183,7 +195,9 @@ def read_samples(model: Model, data: Path | None) -> Samples:
         raise BadInput(
             expected="examples to calibrate and judge with",
             found="no --data",
-            remedy=f"pass --data {data_word(model)}, {_EXAMPLES[data_word(model)]}",
+            remedy="pass --data PHOTOS, a folder of photos"
+            if pictures_of(model)
+            else "pass --data EXAMPLES.npz, a file of tensors",
         )
     examples = load_examples(
         data,

@@ -1,6 +1,6 @@
 """Labelled examples in three disjoint parts, and what is measured on them."""
 
-from edgewise.examples.deciding import agreement, decisions, top1
+from edgewise.examples.deciding import agreement, decisions
 from edgewise.examples.distances import cosine_similarity, kl_divergence
 from edgewise.examples.example_set import Examples, Label, Source, Split
 from edgewise.examples.intervals import Interval, Unit, estimate, paired_difference, share
@@ -29,5 +29,4 @@ __all__ = [
     "metric",
     "paired_difference",
     "share",
-    "top1",
 ]

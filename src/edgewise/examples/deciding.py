@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,24 +34,6 @@ def decisions(outputs: Array) -> Classes:
     [1, 0]
     """
     return np.asarray(_scores(outputs).argmax(axis=1), np.int64)
-
-
-def top1(outputs: Array, labels: Sequence[int]) -> Interval:
-    """The share of examples whose largest output is their label.
-
-    Args:
-        outputs: one row per example, one column per class.
-        labels: class indices.
-
-    Raises:
-        BadInput: when the counts differ.
-
-    >>> top1(np.array([[0.1, 0.9], [0.8, 0.2]]), [1, 1]).mid
-    0.5
-    """
-    found = decisions(outputs)
-    check_counts(len(found), len(labels))
-    return share(int((found == np.asarray(labels)).sum()), len(found))
 
 
 def agreement(a: Array, b: Array) -> Interval:

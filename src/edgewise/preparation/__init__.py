@@ -4,7 +4,6 @@ from edgewise.preparation.decoding import check_photo
 from edgewise.preparation.form import (
     read_image_preparation,
     read_preparation,
-    require_pictures,
     write_preparation,
 )
 from edgewise.preparation.headers import PhotoFormat, PhotoHeader, read_photo_header
@@ -18,8 +17,10 @@ from edgewise.preparation.pixels import (
 )
 from edgewise.preparation.text import TextPreparation, check_text, prepare_text
 from edgewise.preparation.tokenizer import TOKENIZER_KEY, Tokenizer, Tokens, open_tokenizer
+from edgewise.preparation.tokenizer_form import MAX_TOKENIZER_BYTES
 
 __all__ = [
+    "MAX_TOKENIZER_BYTES",
     "TOKENIZER_KEY",
     "ImagePreparation",
     "PhotoFormat",
@@ -43,6 +44,5 @@ __all__ = [
     "read_photo_file",
     "read_photo_header",
     "read_preparation",
-    "require_pictures",
     "write_preparation",
 ]

@@ -51,15 +51,7 @@ def read_image_preparation(text: str) -> ImagePreparation:
     Raises:
         BadInput: when the network reads text, and as :func:`read_preparation` does.
     """
-    return require_pictures(read_preparation(text))
-
-
-def require_pictures(preparation: ImagePreparation | TextPreparation) -> ImagePreparation:
-    """Refuse the preparation of text where only pictures can be prepared.
-
-    Raises:
-        BadInput: when it is one.
-    """
+    preparation = read_preparation(text)
     if isinstance(preparation, TextPreparation):
         raise BadInput(
             expected="a network that reads pictures",

@@ -5,6 +5,12 @@ from edgewise.profiling.dominance import undominated
 from edgewise.profiling.inspecting import inspect, open_axes
 from edgewise.profiling.inspection import CutFigures, Inspection
 from edgewise.profiling.liveness import Peak, find_peak
+from edgewise.profiling.operators import (
+    OperatorCost,
+    costliest,
+    operator_costs,
+    operator_counts,
+)
 from edgewise.profiling.prefix import Prefix, prefix_of, prefixes_of
 from edgewise.profiling.profile import EdgeProfile, NodeProfile, Profile, Unsized
 from edgewise.profiling.segments import (
@@ -27,6 +33,7 @@ __all__ = [
     "Inspection",
     "NodeProfile",
     "NotFinite",
+    "OperatorCost",
     "Peak",
     "Prefix",
     "Profile",
@@ -35,6 +42,7 @@ __all__ = [
     "Timing",
     "Unsized",
     "check_sized",
+    "costliest",
     "count",
     "find_peak",
     "inspect",
@@ -44,6 +52,8 @@ __all__ = [
     "measure_together",
     "measure_whole",
     "open_axes",
+    "operator_costs",
+    "operator_counts",
     "prefix_of",
     "prefixes_of",
     "run_halves",

@@ -89,16 +89,28 @@ def _settle_axes(
     inputs: Sequence[TensorSpec], batch: int, axes: Axes
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     firsts, others = open_axes(inputs)
+    _check_names((*firsts, *others), axes)
+    _check_batch(inputs, firsts, batch, axes)
+    assumed = tuple(name for name in others if name not in axes)
+    return {**dict.fromkeys(assumed, ASSUMED_AXIS), **axes}, assumed
+
+
+def _check_names(known: Sequence[str], axes: Axes) -> None:
     for name, size in axes.items():
-        if name not in (*firsts, *others):
+        if name not in known:
             raise BadInput(
-                expected=f"one of the open axes {', '.join((*firsts, *others))}"
-                if firsts or others
+                expected=f"one of the open axes {', '.join(known)}"
+                if known
                 else "no axis to be named, for all sizes of this network are fixed",
                 found=repr(name[:80]),
-                remedy="check the name" if firsts or others else "leave --axis away",
+                remedy="check the name" if known else "leave --axis away",
             )
         _check_size(f"a size of at least 1 for the axis {name!r}", size)
+
+
+def _check_batch(
+    inputs: Sequence[TensorSpec], firsts: Sequence[str], batch: int, axes: Axes
+) -> None:
     _check_size("a batch of at least 1", batch)
     if batch > 1 and not firsts:
         raise BadInput(
@@ -106,8 +118,13 @@ def _settle_axes(
             found=", ".join(map(str, inputs)),
             remedy="leave --batch away, or export the network with a symbolic batch",
         )
-    assumed = tuple(name for name in others if name not in axes)
-    return {**dict.fromkeys(assumed, ASSUMED_AXIS), **axes}, assumed
+    twice = [name for name in firsts if axes.get(name, batch) != batch]
+    if batch > 1 and twice:
+        raise BadInput(
+            expected=f"one size for the batch {twice[0]!r}",
+            found=f"{batch} and {axes[twice[0]]}",
+            remedy="leave --batch or --axis away",
+        )
 
 
 def _check_size(expected: str, size: int) -> None:

@@ -14,7 +14,7 @@ from edgewise.units import format_share
 
 STEPS = (0.0, 0.001, 0.01, 0.03, 0.1)  # shares above which the colour grows deeper
 BOX_WIDTH, BOX_HEIGHT, LAYER_HEIGHT, MARGIN = 150.0, 38.0, 66.0, 22.0
-_LABEL_CHARACTERS, _SHAPE_CHARACTERS = 11, 21
+_LABEL_CHARACTERS, _SHAPE_CHARACTERS = 11, 19
 _MARKS_SHOWN = 3
 
 
@@ -97,16 +97,22 @@ def draw(inspection: Inspection, cuts: Sequence[CutFigures], *, by: str) -> Draw
             for box, targets in enumerate(boxes.wires)
             if targets
         ),
-        data={
-            "boxes": [_box_data(sketch) for sketch in sketches],
-            "wires": [list(targets) for targets in boxes.wires],
-            "cuts": [_cut_data(cut, boxes) for cut in cuts],
-            "costs": _costs_data(sketches),
-            "steps": STEPS,
-            "by": by,
-        },
+        data=_data(sketches, boxes, cuts, by),
         remark=_remark(inspection, sketches),
     )
+
+
+def _data(
+    sketches: Sequence[BoxSketch], boxes: Boxes, cuts: Sequence[CutFigures], by: str
+) -> dict[str, Any]:
+    return {
+        "boxes": [_box_data(sketch) for sketch in sketches],
+        "wires": [list(targets) for targets in boxes.wires],
+        "cuts": [_cut_data(cut, boxes) for cut in cuts],
+        "costs": _costs_data(sketches),
+        "steps": STEPS,
+        "by": by,
+    }
 
 
 def _remark(inspection: Inspection, sketches: Sequence[BoxSketch]) -> str:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgewise.profiling import CutFigures, Inspection
+from edgewise.profiling import (
+    CutFigures,
+    Inspection,
+    OperatorCost,
+    operator_costs,
+    operator_counts,
+)
 from edgewise.records import write_record
-from edgewise.reporting.operators import OperatorCost, operator_costs, operator_counts
 from edgewise.tensors import TensorSpec
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from edgewise.profiling import CutFigures, Inspection
+from edgewise.profiling import CutFigures, Inspection, costliest, operator_costs
 from edgewise.reporting.box_sketches import COSTS
 from edgewise.reporting.drawing import STEPS, draw
 from edgewise.reporting.inspection import cut_cells, cut_remarks, inspection_facts, trim_table
-from edgewise.reporting.operators import UNKNOWN, operator_costs, shortened
+from edgewise.reporting.operators import UNKNOWN
 from edgewise.reporting.page_file import write_page
 from edgewise.units import format_bytes, format_count, format_share
 
@@ -90,7 +90,7 @@ def _operator_rows(inspection: Inspection) -> list[dict[str, object]]:
             "weights": format_bytes(cost.weight_bytes),
             "moved": UNKNOWN if cost.moved_bytes is None else format_bytes(cost.moved_bytes),
         }
-        for cost in shortened(operator_costs(inspection))
+        for cost in costliest(operator_costs(inspection))
     ]
 
 

@@ -18,21 +18,19 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgewise.errors import BadInput
+from edgewise.zoo.assembling import assemble
+from edgewise.zoo.given_weights import GivenWeights, Weights, other_network
 from edgewise.zoo.lite_scales import LiteScale
 
-OPSET = 17
-IR_VERSION = 8
 BATCH_AXIS = "n"
 CLASSES = 1_000
 
 _STEM_CHANNELS = 32
 _HEAD_CHANNELS = 1_280
 _CHANNEL_STEP = 8
+_NETWORK = "this EfficientNet-Lite"
 _BATCH_NORM_EPSILON = 1e-3
 """The Lite checkpoints were trained with it: ``batch_norm_epsilon`` of the repository above."""
-
-Weights = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +178,7 @@ class _Graph:
     """Nodes and weights in the making, and the state dict they are taken from."""
 
     def __init__(self, weights: Weights) -> None:
-        self._weights = dict(weights)
+        self._given = GivenWeights(weights, network=_NETWORK)
         self._nodes: list[onnx.NodeProto] = []
         self._initializers = [
             numpy_helper.from_array(np.array(limit, np.float32), name)
@@ -225,21 +223,15 @@ class _Graph:
     def finish(
         self, *, name: str, resolution: int, metadata: Mapping[str, str]
     ) -> onnx.ModelProto:
-        left = [key for key in self._weights if not key.endswith(".num_batches_tracked")]
-        if left:
-            raise _other_network(f"the weight {left[0][:80]!r} too many")
-        graph = helper.make_graph(
-            self._nodes,
+        self._given.check_all_taken(but=(".num_batches_tracked",))
+        model = assemble(
             name,
-            [_tensor("image", [BATCH_AXIS, 3, resolution, resolution])],
-            [_tensor("logits", [BATCH_AXIS, CLASSES])],
+            self._nodes,
             self._initializers,
+            inputs=[_tensor("image", [BATCH_AXIS, 3, resolution, resolution])],
+            outputs=[_tensor("logits", [BATCH_AXIS, CLASSES])],
+            metadata=metadata,
         )
-        opsets = [helper.make_opsetid("", OPSET)]
-        model: onnx.ModelProto = helper.make_model(
-            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="edgewise"
-        )
-        helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model, full_check=True)
         return model
 
@@ -253,26 +245,17 @@ class _Graph:
             for part in ("weight", "bias", "running_mean", "running_var")
         )
         if variance.min() < 0:
-            raise _other_network(f"a negative variance in {layer.norm}")
+            raise other_network(_NETWORK, f"a negative variance in {layer.norm}")
         factor = gamma / np.sqrt(variance + _BATCH_NORM_EPSILON)
         return weight * factor.reshape(-1, 1, 1, 1), beta - mean * factor
 
-    def _take(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    def _take(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """A weight in float64, so that folding rounds once, at the end."""
-        if name not in self._weights:
-            raise _other_network(f"no weight {name!r}")
-        array = self._weights.pop(name)
-        if array.dtype != np.float32 or array.shape != shape:
-            raise _other_network(
-                f"{name!r} as {array.dtype} {list(array.shape)} in place of float32 {list(shape)}"
-            )
-        if not np.isfinite(array).all():
-            raise _other_network(f"NaN or infinity in {name!r}")
-        return array.astype(np.float64)
+        return self._given.take(name, *shape).astype(np.float64)
 
     def _initialize(self, name: str, array: NDArray[Any]) -> None:
         if np.abs(array).max() > np.finfo(np.float32).max:
-            raise _other_network(f"values too large for FP32 in {name}")
+            raise other_network(_NETWORK, f"values too large for FP32 in {name}")
         self._initializers.append(numpy_helper.from_array(array.astype(np.float32), name))
 
     def _node(self, op: str, inputs: list[str], output: str, **attributes: Any) -> None:
@@ -288,11 +271,3 @@ def _same_pads(side: int, out: int, layer: _Convolution) -> list[int]:
 
 def _tensor(name: str, shape: list[int | str]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-
-def _other_network(found: str) -> BadInput:
-    return BadInput(
-        expected="the FP32 weights of this EfficientNet-Lite",
-        found=found,
-        remedy="fetch the file that the zoo pins",
-    )

@@ -15,10 +15,9 @@ from dataclasses import dataclass, replace
 import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
+from edgewise.zoo.assembling import OPSET, assemble
 from edgewise.zoo.random_weights import RandomWeight
 
-OPSET = 17
-IR_VERSION = 8
 CLASSES = 1_000
 SIDE = 224
 _SLOTS = {"Conv": ("weight", "bias"), "Gemm": ("weight", "bias")}
@@ -79,7 +78,7 @@ def rebuild(
     )
     _keep_the_batch(graph, shapes)
     names = _readable_names(graph, shapes)
-    model = _assemble(graph, names, name, metadata, shapes)
+    model = _assemble(graph, names, name, metadata)
     return model, tuple(replace(weight, name=names[weight.name]) for weight in weights)
 
 
@@ -225,28 +224,21 @@ def _assemble(
     names: Mapping[str, str],
     name: str,
     metadata: Mapping[str, str],
-    weights: Mapping[str, object],
 ) -> onnx.ModelProto:
-    nodes = list(_renamed_nodes(graph.node, names))
     constants = []
     for each in graph.initializer:
         tensor = onnx.TensorProto()
         tensor.CopyFrom(each)
         tensor.name = names[each.name]
         constants.append(tensor)
-    made = helper.make_graph(
-        nodes,
+    return assemble(
         name,
-        [_tensor("image", ["batch", 3, SIDE, SIDE])],
-        [_tensor(names[graph.output[0].name], ["batch", CLASSES])],
+        list(_renamed_nodes(graph.node, names)),
         constants,
+        inputs=[_tensor("image", ["batch", 3, SIDE, SIDE])],
+        outputs=[_tensor(names[graph.output[0].name], ["batch", CLASSES])],
+        metadata=metadata,
     )
-    opsets = [helper.make_opsetid("", OPSET)]
-    model: onnx.ModelProto = helper.make_model(
-        made, opset_imports=opsets, ir_version=IR_VERSION, producer_name="edgewise"
-    )
-    helper.set_model_props(model, dict(metadata))
-    return model
 
 
 def _renamed_nodes(

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import onnx
 import safetensors.numpy
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edgewise.errors import BadInput
+from edgewise.zoo.given_weights import GivenWeights, Weights, other_network
 from edgewise.zoo.transformer import Attention, Layers
 
 LAYERS = 6
@@ -30,8 +27,7 @@ _HEAD = WIDTH // HEADS
 _EPSILON = 1e-12
 _LEFT_OUT = ("embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias")
 _MAX_HEADER_BYTES = 1_000_000
-
-Weights = Mapping[str, NDArray[Any]]
+_NETWORK = "all-MiniLM-L6-v2"
 
 
 def read_weights(data: bytes) -> Weights:
@@ -45,12 +41,13 @@ def read_weights(data: bytes) -> Weights:
     """
     header = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
     if not 2 <= header <= min(_MAX_HEADER_BYTES, len(data) - 8):
-        raise _other_network(f"a header of {header} bytes")
+        raise other_network(_NETWORK, f"a header of {header} bytes")
     try:
         weights: Weights = safetensors.numpy.load(data)
     except Exception as error:
         # The library raises its own, KeyError and ValueError on damaged files.
-        raise _other_network(str(error).splitlines()[0][:120] or type(error).__name__) from None
+        found = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise other_network(_NETWORK, found) from None
     return weights
 
 
@@ -83,14 +80,14 @@ class _Encoder:
     """The graph in the making, and the weights that it takes."""
 
     def __init__(self, weights: Weights) -> None:
-        self._weights = dict(weights)
+        self._given = GivenWeights(weights, network=_NETWORK)
         self._layers = Layers()
 
     def embed(self) -> str:
         layers = self._layers
-        words = self._take("embeddings.word_embeddings.weight", VOCABULARY, WIDTH)
-        table = self._take("embeddings.position_embeddings.weight", POSITIONS, WIDTH)
-        types = self._take("embeddings.token_type_embeddings.weight", 2, WIDTH)
+        words = self._given.take("embeddings.word_embeddings.weight", VOCABULARY, WIDTH)
+        table = self._given.take("embeddings.position_embeddings.weight", POSITIONS, WIDTH)
+        types = self._given.take("embeddings.token_type_embeddings.weight", 2, WIDTH)
         layers.weight("embeddings/words", words)
         layers.weight("embeddings/positions", table + types[0])
         length = layers.node("Shape", ["input_ids"], "embeddings/length", start=1, end=2)
@@ -153,9 +150,7 @@ class _Encoder:
         layers.node("Div", [mean, positive], "embedding")
 
     def finish(self, name: str, metadata: Mapping[str, str]) -> onnx.ModelProto:
-        left = [key for key in self._weights if key not in _LEFT_OUT]
-        if left:
-            raise _other_network(f"the weight {left[0][:80]!r} too many")
+        self._given.check_all_taken(but=_LEFT_OUT)
         tokens = ["batch", "sequence"]
         return self._layers.finish(
             name,
@@ -168,29 +163,11 @@ class _Encoder:
         )
 
     def _linear(self, source: str, name: str, theirs: str, inputs: int, outputs: int) -> str:
-        weight = self._take(f"{theirs}.weight", outputs, inputs)
-        return self._layers.linear(source, name, weight.T, self._take(f"{theirs}.bias", outputs))
+        weight = self._given.take(f"{theirs}.weight", outputs, inputs)
+        return self._layers.linear(
+            source, name, weight.T, self._given.take(f"{theirs}.bias", outputs)
+        )
 
     def _norm(self, source: str, name: str, theirs: str) -> str:
-        scale, bias = (self._take(f"{theirs}.{part}", WIDTH) for part in ("weight", "bias"))
+        scale, bias = (self._given.take(f"{theirs}.{part}", WIDTH) for part in ("weight", "bias"))
         return self._layers.layer_norm(source, name, scale, bias, epsilon=_EPSILON)
-
-    def _take(self, name: str, *shape: int) -> NDArray[Any]:
-        if name not in self._weights:
-            raise _other_network(f"no weight {name!r}")
-        array = self._weights.pop(name)
-        if array.dtype != np.float32 or array.shape != shape:
-            raise _other_network(
-                f"{name!r} as {array.dtype} {list(array.shape)} in place of float32 {list(shape)}"
-            )
-        if not np.isfinite(array).all():
-            raise _other_network(f"NaN or infinity in {name!r}")
-        return array
-
-
-def _other_network(found: str) -> BadInput:
-    return BadInput(
-        expected="the FP32 weights of all-MiniLM-L6-v2",
-        found=found,
-        remedy="fetch the file that the zoo pins",
-    )

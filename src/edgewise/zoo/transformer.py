@@ -16,8 +16,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-OPSET = 17
-IR_VERSION = 8
+from edgewise.zoo.assembling import assemble
+
 _UNSEEN = -10_000.0
 """Added to the scores of what may not be seen: exp(-10000) is 0 in FP32, and FP16 holds it."""
 
@@ -127,15 +127,9 @@ class Layers:
             outputs: what comes out.
             metadata: what goes into ``metadata_props``.
         """
-        graph = helper.make_graph(
-            self._nodes, name, list(inputs), list(outputs), list(self._weights.values())
+        weights = list(self._weights.values())
+        model = assemble(
+            name, self._nodes, weights, inputs=inputs, outputs=outputs, metadata=metadata
         )
-        model: onnx.ModelProto = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
-            producer_name="edgewise",
-        )
-        helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model, full_check=True)
         return model

@@ -145,109 +145,93 @@ class RandomDecoder:
         progress(f"building {name}", 1, 1)
 
 
+_LIGHT: Mapping[str, tuple[int, LightArchitecture]] = {
+    "light-alexnet": (
+        243_863_800,
+        LightArchitecture(
+            file="light_bvlc_alexnet.onnx",
+            sha256="2afa78cef5a88aed9d6e3d63fb92bd330c9177ac150d19189c6b3e7204ba0212",
+            last=0.85,
+        ),
+    ),
+    "light-densenet121": (
+        32_738_000,
+        LightArchitecture(
+            file="light_densenet121.onnx",
+            sha256="49ddb5712797d6164f1d864bedaad927de4f3909ad1b4ba390a92c2f8150e9f6",
+            last=5.0,
+        ),
+    ),
+    "light-inception-v1": (
+        28_020_000,
+        LightArchitecture(
+            file="light_inception_v1.onnx",
+            sha256="bb7a0e6c370c709f5615eeef961b43628de13d0009ae4d6f4bfb0d5aea5d8270",
+            last=10.0,
+        ),
+    ),
+    "light-inception-v2": (
+        45_051_000,
+        LightArchitecture(
+            file="light_inception_v2.onnx",
+            sha256="224d77d55b26559a959db627c3f417a623fbf3b3000d25f0939327aa935d933f",
+            last=0.7,
+        ),
+    ),
+    "light-resnet50": (
+        102_478_000,
+        LightArchitecture(
+            file="light_resnet50.onnx",
+            sha256="05e77a5c9c9ce0913f549a50d6ebaced5e0ff6817b61e09bae26e4c5bd9055e4",
+            last=2.0,
+            variance=3.0,
+        ),
+    ),
+    "light-shufflenet": (
+        5_716_000,
+        LightArchitecture(
+            file="light_shufflenet.onnx",
+            sha256="c6f406d62be36d6b4572542c0950a2abd59f56237068793290680bba89fbafe5",
+            last=0.35,
+            variance=4.0,
+        ),
+    ),
+    "light-squeezenet": (
+        4_952_000,
+        LightArchitecture(
+            file="light_squeezenet.onnx",
+            sha256="770b0f3c8623e18bf58b53754d710051b4c268248422142980a132bbe6dfe908",
+            last=5.0,
+        ),
+    ),
+    "light-vgg19": (
+        574_675_000,
+        LightArchitecture(
+            file="light_vgg19.onnx",
+            sha256="8e547d732b3a3d66eeb8fa64a026adb994d3db552f0bbd52e436d06300d89afe",
+            last=0.7,
+        ),
+    ),
+    "light-zfnet512": (
+        349_005_000,
+        LightArchitecture(
+            file="light_zfnet512.onnx",
+            sha256="6444bb58b98c3d14f551a3bdb83eea9e5db7e147790db3115c447e9c9a8338b0",
+            last=2.5,
+        ),
+    ),
+}
+"""Size of the ONNX file in bytes, and what it is built from."""
+
+
 def untrained_entries() -> tuple[ZooEntry, ...]:
     """The entries with random weights.
 
     >>> len(untrained_entries()), {entry.trained for entry in untrained_entries()}
     (10, {False})
     """
-    return (
-        _light(
-            "light-alexnet",
-            243_863_800,
-            LightArchitecture(
-                file="light_bvlc_alexnet.onnx",
-                sha256="2afa78cef5a88aed9d6e3d63fb92bd330c9177ac150d19189c6b3e7204ba0212",
-                last=0.85,
-            ),
-        ),
-        _light(
-            "light-densenet121",
-            32_738_000,
-            LightArchitecture(
-                file="light_densenet121.onnx",
-                sha256="49ddb5712797d6164f1d864bedaad927de4f3909ad1b4ba390a92c2f8150e9f6",
-                last=5.0,
-            ),
-        ),
-        _light(
-            "light-inception-v1",
-            28_020_000,
-            LightArchitecture(
-                file="light_inception_v1.onnx",
-                sha256="bb7a0e6c370c709f5615eeef961b43628de13d0009ae4d6f4bfb0d5aea5d8270",
-                last=10.0,
-            ),
-        ),
-        _light(
-            "light-inception-v2",
-            45_051_000,
-            LightArchitecture(
-                file="light_inception_v2.onnx",
-                sha256="224d77d55b26559a959db627c3f417a623fbf3b3000d25f0939327aa935d933f",
-                last=0.7,
-            ),
-        ),
-        _light(
-            "light-resnet50",
-            102_478_000,
-            LightArchitecture(
-                file="light_resnet50.onnx",
-                sha256="05e77a5c9c9ce0913f549a50d6ebaced5e0ff6817b61e09bae26e4c5bd9055e4",
-                last=2.0,
-                variance=3.0,
-            ),
-        ),
-        _light(
-            "light-shufflenet",
-            5_716_000,
-            LightArchitecture(
-                file="light_shufflenet.onnx",
-                sha256="c6f406d62be36d6b4572542c0950a2abd59f56237068793290680bba89fbafe5",
-                last=0.35,
-                variance=4.0,
-            ),
-        ),
-        _light(
-            "light-squeezenet",
-            4_952_000,
-            LightArchitecture(
-                file="light_squeezenet.onnx",
-                sha256="770b0f3c8623e18bf58b53754d710051b4c268248422142980a132bbe6dfe908",
-                last=5.0,
-            ),
-        ),
-        _light(
-            "light-vgg19",
-            574_675_000,
-            LightArchitecture(
-                file="light_vgg19.onnx",
-                sha256="8e547d732b3a3d66eeb8fa64a026adb994d3db552f0bbd52e436d06300d89afe",
-                last=0.7,
-            ),
-        ),
-        _light(
-            "light-zfnet512",
-            349_005_000,
-            LightArchitecture(
-                file="light_zfnet512.onnx",
-                sha256="6444bb58b98c3d14f551a3bdb83eea9e5db7e147790db3115c447e9c9a8338b0",
-                last=2.5,
-            ),
-        ),
-        ZooEntry(
-            name="decoder-small",
-            kind="text decoder",
-            size_bytes=30_094_000,
-            licence="Apache-2.0",
-            licence_evidence=_OWN_EVIDENCE,
-            licence_file="LICENSE",
-            source="built by this project: 4 layers, 4 heads, 256 wide, as GPT-2 is",
-            trained=False,
-            figures=_FIGURES,
-            recipe=RandomDecoder(),
-        ),
-    )
+    light = (_light(name, size_bytes, recipe) for name, (size_bytes, recipe) in _LIGHT.items())
+    return (*light, _decoder())
 
 
 def _light(name: str, size_bytes: int, recipe: LightArchitecture) -> ZooEntry:
@@ -263,4 +247,19 @@ def _light(name: str, size_bytes: int, recipe: LightArchitecture) -> ZooEntry:
         trained=False,
         figures=_FIGURES,
         recipe=recipe,
+    )
+
+
+def _decoder() -> ZooEntry:
+    return ZooEntry(
+        name="decoder-small",
+        kind="text decoder",
+        size_bytes=30_094_000,
+        licence="Apache-2.0",
+        licence_evidence=_OWN_EVIDENCE,
+        licence_file="LICENSE",
+        source="built by this project: 4 layers, 4 heads, 256 wide, as GPT-2 is",
+        trained=False,
+        figures=_FIGURES,
+        recipe=RandomDecoder(),
     )

@@ -38,8 +38,8 @@ def test_it_says_what_a_person_wants_first(
     assert sorted(order, key=out.index) == order
     assert "words = 128 (words assumed; state it with --axis words=SIZE)" in out
     assert err == (
-        f"next: edgewise plan {words} --device slow-phone --link lte --data EXAMPLES.npz "
-        "-o BUNDLE\n"
+        f"next: edgewise plan {words} --device slow-phone --link lte --axis words=128 "
+        "--data EXAMPLES.npz -o BUNDLE\n"
     )
 
 
@@ -52,6 +52,18 @@ def test_the_next_command_fits_the_network(
     assert f"edgewise plan '{path}' " in err
     assert "--data PHOTOS -o" in err
     assert "trim     unknown: it was not asked for" in out
+
+
+def test_plan_is_told_to_state_a_size_for_every_axis(
+    words: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", str(words), "--data", "rows.npz"]) == 2
+    said = "found the open axis 'words'; add --axis words=SIZE, and give examples of that size"
+    assert said in capsys.readouterr().err
+    assert main(["plan", str(words), "--axis", "words=5"]) == 2
+    assert "found no --data; pass --data EXAMPLES.npz" in capsys.readouterr().err
+    assert main(["plan", str(words), "--axis", "wrods=5"]) == 2
+    assert "found 'wrods': 5" in capsys.readouterr().err
 
 
 def test_axes_and_batch(words: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,6 +123,10 @@ def array_file(shape: str, values: bytes = b"", version: int = 1) -> bytes:
         (array_file("('a',)"), "found"),
         (array_file("(4,)", bytes(12)), "with 12 bytes"),
         (array_file("(4,)", bytes(16), version=9), "format"),
+        (array_file("(True,)", bytes(4)), "shape"),
+        (array_file("(-4,)", bytes(16)), "shape"),
+        (array_file("(((("), "damaged header"),  # tokenize.TokenError in numpy
+        (array_file("-" * 9000 + "1"), "damaged header"),  # MemoryError in Python's parser
         (b"not an array", "magic"),
         (b"", "EOF|found"),
     ],
@@ -135,6 +139,24 @@ def test_a_hostile_array_is_refused_before_it_is_allocated(
         archive.writestr("a.npy", member)
     with pytest.raises(BadInput, match=words):
         load_examples(path)
+
+
+def test_one_name_for_two_arrays_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", array_file("(1,)", bytes(4)))
+        archive.writestr("a", array_file("(1,)", bytes(4)))
+    with pytest.raises(BadInput, match="the array 'a' twice"):
+        load_examples(path)
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"), [(0xFFFFFFFF, "0xffffffff"), (0x110000, "0x110000"), (0xD800, "0xd800")]
+)
+def test_labels_that_are_no_unicode_are_refused(tmp_path: Path, code: int, shown: str) -> None:
+    labels = np.array([65, code, 66], np.uint32).view("<U1")
+    with pytest.raises(BadInput, match=f"the character {shown} in the labels 'y'"):
+        load_examples(saved(tmp_path, a=ROWS, y=labels))
 
 
 def test_an_archive_that_declares_too_much_is_refused_unread(tmp_path: Path) -> None:

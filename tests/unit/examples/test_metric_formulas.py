@@ -113,6 +113,13 @@ def test_recall_looks_at_the_k_nearest_others(seed: int, n: int, k: int) -> None
     assert metric(f"recall@{k}")(rows, groups) == pytest.approx(np.mean(hits))
 
 
+def test_recall_takes_the_first_of_equal_neighbours_whatever_their_last_bits() -> None:
+    row = random(3).normal(size=(1, 384)).astype(np.float32)
+    rows = np.concatenate([row * scale for scale in (1, 3, 0.1, 7, 0.3)])
+    # Each one's first neighbour is example 0, and that one's is example 1.
+    assert metric("recall@1")(rows, np.array([0, 1, 0, 1, 0])) == 2 / 5
+
+
 def test_recall_over_many_chunks() -> None:
     groups = np.repeat(np.arange(300), 2)
     rows = random(3).normal(size=(300, 16))[groups] + 0.01 * random(4).normal(size=(600, 16))
@@ -206,6 +213,7 @@ CLASSES = np.arange(4)
         ("agreement", ROWS, ROWS[:2], "found 4 and 2"),
         ("kl", ROWS, ROWS[:, :3], r"one shape, \[4, 3\], found \[4, 4\]"),
         ("kl", ROWS, ROWS[:3], "found 4 and 3"),
+        ("kl", ROWS[:, :1], ROWS[:, :1], "two classes or more, found one column"),
         ("cosine", ROWS, ROWS[:3], "found 4 and 3"),
         ("cosine", np.where(ROWS, np.inf, 0), ROWS, "finite numbers, found NaN or infinity"),
         ("cosine", np.array(["a"]), np.array(["b"]), "real numbers"),

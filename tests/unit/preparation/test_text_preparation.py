@@ -136,6 +136,10 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "normalizer text": (set_top(normalizer="NFC"), "a table or null as normalizer"),
     "pre-tokenizer": (set_top(pre_tokenizer={"type": "Jieba"}), "as pre_tokenizer one of"),
     "post-processor": (set_top(post_processor={"type": "Own"}), "as post_processor one of"),
+    "number of a special token": (
+        set_top(post_processor={"type": "BertProcessing", "sep": ["s", 2**31], "cls": ["c", 1]}),
+        "token numbers from 0 to 999999",
+    ),
     "expression": (
         set_top(pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a+)+$"}}),
         "a pattern that is a String or a published Regex",

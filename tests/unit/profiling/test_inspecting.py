@@ -38,6 +38,7 @@ def test_named_axes_and_the_batch_are_taken() -> None:
         ({"wrods": 4}, 1, "one of the open axes batch, words, found 'wrods'; check the name"),
         ({"words": 0}, 1, "a size of at least 1 for the axis 'words', found 0"),
         ({}, 0, "a batch of at least 1, found 0"),
+        ({"batch": 3}, 2, "one size for the batch 'batch', found 2 and 3"),
     ],
 )
 def test_bad_sizes(axes: dict[str, int], batch: int, said: str) -> None:

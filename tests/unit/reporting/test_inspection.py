@@ -186,10 +186,29 @@ def test_a_network_that_is_not_good_to_cut_says_so(fashion: Inspection) -> None:
     assert nowhere.remark.startswith("No place to cut this network was found")
 
 
+def test_what_is_larger_than_the_inputs_is_so_many_times_them(fashion: Inspection) -> None:
+    shares = [row[3] for row in cuts_table(fashion, every=True).rows]
+    assert {"12.0 ×", "6.0 ×", "24.5 %"} <= set(shares)
+    assert not [share for share in shares if share.endswith(" %") and float(share[:-2]) > 100]
+
+
+def test_one_is_not_many() -> None:
+    sheet = cuts_table(found(inspected.chain(2)))
+    assert sheet.title == "The smallest of 1 legal cut"
+    two = cuts_table(found(inspected.words()))
+    assert "1 other is beaten by these" in two.remark
+
+
+def test_columns_without_content_are_left_out() -> None:
+    names = [column.name for column in cuts_table(found(inspected.words())).columns]
+    assert names[0] == "cut after"
+    assert "rides along" not in names
+
+
 def test_cuts_where_macs_are_unknown() -> None:
     (row,) = cuts_table(found(inspected.misfit())).rows
     assert row[0] == "h"
-    assert row[3:] == ("100.0 %", "?", "48 B")
+    assert row[3:] == ("4.7 %", "?", "96 B")
 
 
 def test_what_training_left(fashion: Inspection) -> None:

@@ -178,3 +178,22 @@ def test_lone_surrogates_are_written_somehow(tmp_path: Path) -> None:
     # A file name that is no UTF-8 reaches us with these.
     write_report(tmp_path / "r.html", title="a\udce9b", sheets=[])
     assert "a?b" in read(tmp_path / "r.html").text
+
+
+def test_a_pipe_or_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_report(pipe, title="Sizes", sheets=[])
+        assert os.read(reader, 100_000).startswith(b"<!doctype html>")
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_folder_that_is_a_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match=r"found a file, not a folder, at .*file; free some space"):
+        write_report(tmp_path / "file" / "page.html", title="Sizes", sheets=[])

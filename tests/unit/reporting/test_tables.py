@@ -41,12 +41,12 @@ def test_texts_are_neither_markup_nor_commands() -> None:
 
 def test_names_are_folded_and_quantities_never_are() -> None:
     sheet = Sheet.of(
-        "Cuts", ["cut after", "#weights on device"], [("block1/project/conv", "9.9 kB")]
+        "Cuts", ["cut after", "#weights on device"], [("block1/project/conv", "9 kB")]
     )
     lines = drawn(sheet, width=24).splitlines()
     assert "weights" in lines[2]
     assert "on device" in lines[3]
-    assert any("9.9 kB" in line for line in lines)
+    assert any("9 kB" in line for line in lines)
     cells = [line.split()[0] for line in lines[5:] if line.strip()]
     assert "".join(cells) == "block1/project/conv"
     assert "…" not in "".join(lines)

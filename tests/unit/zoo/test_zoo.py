@@ -84,7 +84,9 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 @pytest.mark.parametrize("entry", edgewise.zoo.entries(), ids=lambda entry: entry.name)
 def test_every_entry_is_complete(entry: ZooEntry) -> None:
     assert entry.licence == "Apache-2.0"
-    assert all((entry.kind, entry.licence_evidence, entry.licence_file, entry.source, entry.figures))
+    assert all(
+        (entry.kind, entry.licence_evidence, entry.licence_file, entry.source, entry.figures)
+    )
     assert entry.size_bytes > 500_000
     said = entry.metadata()
     if entry.preparation is None:
