@@ -46,7 +46,7 @@ def check_file(proto: onnx.ModelProto, where: str, *, custom: bool = False) -> N
     if not (proto.graph.node and proto.graph.output):
         raise BadInput(
             expected=f"a network with operators and outputs in {where}",
-            found=f"{len(proto.graph.node)} operators and {len(proto.graph.output)} outputs",
+            found="no operator" if proto.graph.output else "no output",
             remedy="export it anew",
         )
     _check_outputs(proto, where)

@@ -32,7 +32,8 @@ def read_model_file(path: Path) -> bytes:
         raise BadInput(expected=expected, found="no such file", remedy="check the path") from None
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or "an unusable path"
-        raise BadInput(expected=expected, found=found, remedy="check the path") from None
+        remedy = "check the path, and that you may read it"
+        raise BadInput(expected=expected, found=found, remedy=remedy) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -10,7 +10,7 @@ from typing import Protocol
 from edgewise.bundle import Quality
 from edgewise.errors import LimitNotMet
 from edgewise.planning.candidates import Candidate, Limits
-from edgewise.units import format_duration
+from edgewise.units import format_duration, format_share
 
 
 class Trial(Protocol):
@@ -110,9 +110,10 @@ def unfaithful(quality: Quality | None, limits: Limits) -> str | None:
     """Why some quality is not good enough; ``None`` when it is, or nobody measured it."""
     if quality is None or quality.value >= limits.min_agreement:
         return None
+    share = format_share(quality.value, 1)
     return (
-        f"decides as the full network on {quality.value:.1%} of {quality.n} examples, "
-        f"below {limits.min_agreement:.1%}"
+        f"decides as the full network on {share} of {quality.n} examples, "
+        f"below {format_share(limits.min_agreement, 1)}"
     )
 
 

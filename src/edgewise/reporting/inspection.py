@@ -12,6 +12,7 @@ from edgewise.tensors import TensorSpec
 from edgewise.units import format_bytes, format_count, format_share
 
 _TENSORS_SHOWN = 6
+_EXACTLY = 1e-12  # a difference below it is one of numbers next to nothing
 _BODIES_SHOWN = 3
 _LATE = 0.95  # of the MACs: the device has then done the work
 
@@ -99,7 +100,7 @@ def trim_summary(step: Trim) -> str:
     if not step.removed:
         undone = f"{len(step.undone)} step{'s' * (len(step.undone) > 1)} undone"
         return "nothing can go" + f"; {undone}" * bool(step.undone)
-    same = f"the same to {step.max_rel:.0e}" if step.max_rel else "exactly the same"
+    same = f"the same to {step.max_rel:.0e}" if step.max_rel > _EXACTLY else "exactly the same"
     saved_bytes = step.bytes_before - step.bytes_after
     saved = f" and {format_bytes(saved_bytes)} of weights" if saved_bytes > 0 else ""
     gone = step.nodes_before - step.nodes_after

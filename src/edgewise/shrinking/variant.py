@@ -15,7 +15,7 @@ from edgewise.graphs import Model, to_bytes
 from edgewise.profiling import Timing, time_interleaved
 from edgewise.shrinking.quantize import Quantize
 from edgewise.tensors import Array, Feeds
-from edgewise.units import format_duration
+from edgewise.units import format_duration, format_share
 
 Step = Quantize
 _REPEATS = 15
@@ -122,8 +122,8 @@ def _outputs(engine: Engine, model: Model, inputs: Sequence[Feeds]) -> Array:
 def _refusal(same: Interval, measured: Measured, min_agreement: float) -> str | None:
     if same.mid < min_agreement:
         return (
-            f"decides as the original on {same.mid:.1%} of {same.n} examples, "
-            f"below {min_agreement:.1%}"
+            f"decides as the original on {format_share(same.mid, 1)} of {same.n} examples, "
+            f"below {format_share(min_agreement, 1)}"
         )
     if measured.speedup <= 1:
         return (

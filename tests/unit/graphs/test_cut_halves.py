@@ -183,9 +183,17 @@ def test_an_output_that_the_head_computes_passes_through() -> None:
 
 
 PREPARATION = {
-    **{"schema": 1, "kind": "image", "input": "x", "height": 8, "width": 8, "mode": "RGB"},
-    **{"crop_fraction": 1.0, "resample": "bicubic", "layout": "CHW"},
-    **{"mean": [0, 0, 0], "scale": [1, 1, 1]},
+    "schema": 1,
+    "kind": "image",
+    "input": "x",
+    "height": 8,
+    "width": 8,
+    "mode": "RGB",
+    "crop_fraction": 1.0,
+    "resample": "bicubic",
+    "layout": "CHW",
+    "mean": [0, 0, 0],
+    "scale": [1, 1, 1],
 }
 
 

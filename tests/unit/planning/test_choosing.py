@@ -55,7 +55,7 @@ def test_what_decides_too_differently_is_rejected_though_faster() -> None:
     chosen, every = choose(ABC, trial, refined=1)
     assert chosen.sketch.name == "b"
     assert _reasons(every)["a"] == (
-        "decides as the full network on 90.0% of 20 examples, below 95.0%"
+        "decides as the full network on 90.0 % of 20 examples, below 95.0 %"
     )
     assert trial.judged == ["a", "b"]
 

@@ -318,7 +318,7 @@ def test_a_variant_that_decides_otherwise_is_neither_chosen_nor_fallback() -> No
             _check_candidates(found)
     split = [c for c in found.candidates if c.sketch.name == "split3-fp32-bad"]
     assert split[0].rejected is not None
-    assert split[0].rejected.startswith("its network decides as the full network on 0.0% of 6")
+    assert split[0].rejected.startswith("its network decides as the full network on 0 % of 6")
 
 
 def test_what_is_run_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def test_a_slower_variant_is_refused() -> None:
 
 def test_an_unfaithful_variant_is_refused_however_fast() -> None:
     variant = judge(_net(40), _net(0, sign=-1.0), [STEP], _inputs(4))
-    assert variant.rejected == "decides as the original on 0.0% of 4 examples, below 95.0%"
+    assert variant.rejected == "decides as the original on 0 % of 4 examples, below 95.0 %"
 
 
 def test_the_limit_is_the_callers() -> None:
