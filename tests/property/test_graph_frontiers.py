@@ -23,7 +23,7 @@ from edgewise.graphs import (
     random_feeds,
     weights_held,
 )
-from edgewise.graphs.chain import trace_chain
+from edgewise.graphs.cutting.chain import trace_chain
 from edgewise.graphs.flow import Flow, trace_flow
 from edgewise.profiling import count, prefixes_of, undominated
 from strategies import dag_files, reordered

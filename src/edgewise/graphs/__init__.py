@@ -1,14 +1,14 @@
 """Read, check and cut an ONNX model."""
 
-from edgewise.graphs.cuts import Cut, find_cuts
-from edgewise.graphs.cutting import Halves, cut, wire_name
+from edgewise.graphs.cutting.cuts import Cut, find_cuts
+from edgewise.graphs.cutting.frontiers import Frontiers, find_frontiers
+from edgewise.graphs.cutting.halves import Halves, cut, wire_name
+from edgewise.graphs.cutting.holdings import Holding, weights_held
+from edgewise.graphs.cutting.payloads import Payload, QuantRange, quantisation
+from edgewise.graphs.cutting.proof import Proof, check_proof, prove, prove_cuts
 from edgewise.graphs.feeds import random_feeds
 from edgewise.graphs.fixing import fix_axes
-from edgewise.graphs.frontiers import Frontiers, find_frontiers
-from edgewise.graphs.holdings import Holding, weights_held
 from edgewise.graphs.listing import ListedBody, ListedNode, ListedTensor, Listing, list_graph
-from edgewise.graphs.loading import load
-from edgewise.graphs.metadata import read_labels
 from edgewise.graphs.model import (
     LABELS_KEY,
     PREPARATION_KEY,
@@ -18,8 +18,8 @@ from edgewise.graphs.model import (
     to_bytes,
 )
 from edgewise.graphs.outlines import Outline, OutlinedNode, OutlinedTensor, outline
-from edgewise.graphs.payloads import Payload, QuantRange, quantisation
-from edgewise.graphs.proof import Proof, check_proof, prove, prove_cuts
+from edgewise.graphs.reading.loading import load
+from edgewise.graphs.reading.metadata import read_labels
 from edgewise.graphs.trimming import Pass, Removal, Trim, Trimmed, Undone, trim
 
 __all__ = [

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import onnx_ir
 
-from edgewise.graphs.axes import axis_sizes
 from edgewise.graphs.flow import embedding_rows
 from edgewise.graphs.model import Model
+from edgewise.graphs.sizes.axes import axis_sizes
 from edgewise.graphs.values import dtype_name, name_of
 from edgewise.tensors import Array, Axes, Role, TensorSpec
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import onnx_ir
 
 from edgewise.errors import BadInput
-from edgewise.graphs.loading import make_model
 from edgewise.graphs.model import Model
-from edgewise.graphs.shapes import infer_shapes
+from edgewise.graphs.reading.loading import make_model
+from edgewise.graphs.sizes.shapes import infer_shapes
 from edgewise.graphs.values import input_symbols
 from edgewise.tensors import Axes
 

@@ -13,8 +13,8 @@ from onnx_ir.traversal import RecursiveGraphIterator
 from edgewise.errors import BadInput
 from edgewise.graphs.flow import Flow, trace_flow
 from edgewise.graphs.model import Model, stored_bytes
-from edgewise.graphs.scopes import Body
-from edgewise.graphs.shapes import Sizes, shapes_at
+from edgewise.graphs.sizes.scopes import Body
+from edgewise.graphs.sizes.shapes import Sizes, shapes_at
 from edgewise.graphs.values import Dims, bytes_of, dtype_name, name_of, subgraphs_of
 from edgewise.tensors import Axes
 

@@ -6,7 +6,7 @@ import onnx_ir
 from onnx_ir.convenience import replace_all_uses_with
 from onnx_ir.traversal import RecursiveGraphIterator
 
-from edgewise.graphs.shapes import infer_shapes
+from edgewise.graphs.sizes.shapes import infer_shapes
 from edgewise.graphs.trimming.surgery import array_of, bodies_of, input_of, nodes_of
 from edgewise.graphs.values import name_of
 

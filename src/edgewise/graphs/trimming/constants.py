@@ -12,7 +12,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 from edgewise.engines import Optimisation, open_engine
 from edgewise.errors import BadInput
 from edgewise.graphs.flow import Flow, trace_flow
-from edgewise.graphs.shapes import infer_shapes
+from edgewise.graphs.sizes.shapes import infer_shapes
 from edgewise.graphs.trimming.surgery import (
     RANDOM_OPS,
     add_weight,

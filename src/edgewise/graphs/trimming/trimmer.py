@@ -11,8 +11,8 @@ from itertools import groupby
 import onnx_ir
 from onnx_ir.traversal import RecursiveGraphIterator
 
-from edgewise.graphs.loading import make_model
 from edgewise.graphs.model import Model
+from edgewise.graphs.reading.loading import make_model
 from edgewise.graphs.trimming.results import Pass, Removal, Trim, Trimmed, Undone
 from edgewise.graphs.trimming.surgery import bodies_of, copy_of, node_count, weight_bytes
 from edgewise.graphs.trimming.table import PASSES

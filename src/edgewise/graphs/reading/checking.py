@@ -7,8 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import onnx
 
 from edgewise.errors import BadInput
-from edgewise.graphs.metadata import check_metadata
-from edgewise.graphs.stored import check_stored, is_raw, nodes_of, stated_bytes, subgraphs_of
+from edgewise.graphs.reading.metadata import check_metadata
+from edgewise.graphs.reading.stored import (
+    check_stored,
+    is_raw,
+    nodes_of,
+    stated_bytes,
+    subgraphs_of,
+)
 
 NATIVE_OPSET = 13  # the first in which QuantizeLinear, Squeeze and the reductions have their form
 OLDEST_OPSET = 7  # the first that onnxruntime supports, so that an upgrade can be proved

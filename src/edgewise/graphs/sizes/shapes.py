@@ -12,10 +12,10 @@ from onnx_ir import serde
 from onnx_ir.convenience import create_value_mapping
 
 from edgewise.errors import BadInput
-from edgewise.graphs.axes import axis_sizes, trial_sizes
-from edgewise.graphs.scopes import Body
-from edgewise.graphs.single_nodes import ForeignNodes
-from edgewise.graphs.sizing import Sizer
+from edgewise.graphs.sizes.axes import axis_sizes, trial_sizes
+from edgewise.graphs.sizes.scopes import Body
+from edgewise.graphs.sizes.single_nodes import ForeignNodes
+from edgewise.graphs.sizes.sizing import Sizer
 from edgewise.graphs.values import (
     Dims,
     batch_symbols,

@@ -10,7 +10,7 @@ from onnx import helper
 
 from edgewise.errors import BadInput
 from edgewise.graphs import load
-from unit.graphs.hostile_files import FLOAT, branch, external, product
+from unit.graphs.reading.hostile_files import FLOAT, branch, external, product
 
 OUTSIDE = "external data inside the model's folder"
 

@@ -12,10 +12,10 @@ import onnx_ir
 from onnx_ir.convenience import create_value_mapping, extract, replace_all_uses_with
 
 from edgewise.errors import BadInput
-from edgewise.graphs.cuts import Cut
-from edgewise.graphs.loading import make_model
+from edgewise.graphs.cutting.cuts import Cut
+from edgewise.graphs.cutting.payloads import Coding, Payload, QuantRange, Step, coding_of
 from edgewise.graphs.model import LABELS_KEY, PREPARATION_KEY, Model
-from edgewise.graphs.payloads import Coding, Payload, QuantRange, Step, coding_of
+from edgewise.graphs.reading.loading import make_model
 from edgewise.graphs.values import name_of, spec_of
 from edgewise.tensors import Role, TensorSpec
 

@@ -16,8 +16,6 @@ from onnx_ir.traversal import RecursiveGraphIterator
 
 from edgewise.engines import open_engine
 from edgewise.errors import BadInput
-from edgewise.graphs.checking import NATIVE_OPSET, check_file, opset_of
-from edgewise.graphs.external import external_tensors, load_external
 from edgewise.graphs.flow import trace_flow
 from edgewise.graphs.model import (
     NEWEST_IR_VERSION,
@@ -28,10 +26,12 @@ from edgewise.graphs.model import (
     stored_bytes,
     to_bytes,
 )
-from edgewise.graphs.reading import read_model_file
-from edgewise.graphs.shapes import infer_shapes
-from edgewise.graphs.torch_export import export_module, is_module
-from edgewise.graphs.upgrading import UPGRADED_OPSET, convert, prove_upgrade
+from edgewise.graphs.reading.checking import NATIVE_OPSET, check_file, opset_of
+from edgewise.graphs.reading.external import external_tensors, load_external
+from edgewise.graphs.reading.model_file import read_model_file
+from edgewise.graphs.reading.torch_export import export_module, is_module
+from edgewise.graphs.reading.upgrading import UPGRADED_OPSET, convert, prove_upgrade
+from edgewise.graphs.sizes.shapes import infer_shapes
 from edgewise.graphs.values import has_border_type, spec_of, subgraphs_of
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ import onnx
 from onnx import numpy_helper
 
 from edgewise.errors import BadInput
-from edgewise.graphs.bodies import has_bodies, size_control_flow
-from edgewise.graphs.scopes import Scope, dims_of_type, type_of_tensor
-from edgewise.graphs.single_nodes import ForeignNodes, evaluate
+from edgewise.graphs.sizes.bodies import has_bodies, size_control_flow
+from edgewise.graphs.sizes.scopes import Scope, dims_of_type, type_of_tensor
+from edgewise.graphs.sizes.single_nodes import ForeignNodes, evaluate
 
 KNOWN_MAX_ELEMENTS = 4096  # shapes, pads and indices are small; weights are not our business
 _TEXT = onnx.TensorProto.STRING

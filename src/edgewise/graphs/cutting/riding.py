@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import networkx as nx
 import onnx_ir
 
-from edgewise.graphs.chain import Chain
+from edgewise.graphs.cutting.chain import Chain
 from edgewise.graphs.flow import Flow
 from edgewise.graphs.values import (
     batch_symbols,

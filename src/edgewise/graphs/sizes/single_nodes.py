@@ -14,7 +14,7 @@ from onnx.reference import ReferenceEvaluator
 
 from edgewise.engines import Optimisation, open_engine
 from edgewise.errors import BadInput
-from edgewise.graphs.scopes import dims_of_type
+from edgewise.graphs.sizes.scopes import dims_of_type
 from edgewise.tensors import Array
 
 _LOG = logging.getLogger(__name__)

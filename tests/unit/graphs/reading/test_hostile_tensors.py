@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgewise.errors import BadInput
 from edgewise.graphs import load
-from unit.graphs.hostile_files import FLOAT, branch, product
+from unit.graphs.reading.hostile_files import FLOAT, branch, product
 
 Change = Callable[[TensorProto], None]
 

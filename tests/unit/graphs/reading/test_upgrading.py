@@ -9,7 +9,8 @@ from onnx import TensorProto, helper
 
 from edgewise.engines import open_engine
 from edgewise.errors import BadInput
-from edgewise.graphs import Model, find_cuts, load, random_feeds, to_bytes, upgrading
+from edgewise.graphs import Model, find_cuts, load, random_feeds, to_bytes
+from edgewise.graphs.reading import upgrading
 from edgewise.profiling.counting import count
 from strategies import chain_file, onnx_file
 
@@ -95,7 +96,7 @@ def test_an_upgrade_that_changes_the_answers_is_refused(monkeypatch: pytest.Monk
         made.graph.node[0].op_type = "Softsign"
         return made
 
-    monkeypatch.setattr("edgewise.graphs.loading.convert", wrong)
+    monkeypatch.setattr("edgewise.graphs.reading.loading.convert", wrong)
     with pytest.raises(BadInput, match=r"same outputs .*before and after .*other numbers in 'y'"):
         load(_old([helper.make_node("Tanh", ["x"], ["y"])]))
 

@@ -22,7 +22,7 @@ from edgewise.graphs import (
 from edgewise.profiling import count
 from edgewise.zoo import get
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 LITE0 = ROOT.parent / "shared" / "models" / "efficientnet-lite0.onnx"
 FASHION = sorted((ROOT / "src" / "edgewise" / "zoo" / "assets" / "fashion").glob("*.onnx"))
 CUTS = 50

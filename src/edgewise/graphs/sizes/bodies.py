@@ -9,7 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgewise.errors import BadInput
-from edgewise.graphs.scopes import Body, Scope, dims_of_type
+from edgewise.graphs.sizes.scopes import Body, Scope, dims_of_type
 
 _Types = dict[str, onnx.TypeProto]
 

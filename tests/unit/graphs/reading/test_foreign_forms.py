@@ -17,8 +17,8 @@ from edgewise.graphs import (
     load,
     random_feeds,
     to_bytes,
-    upgrading,
 )
+from edgewise.graphs.reading import upgrading
 from edgewise.profiling import check_sized, count
 from strategies import onnx_file
 
@@ -289,7 +289,7 @@ def test_the_proof_of_an_upgrade_sees_through_weights_that_are_alike(
         made.graph.node.insert(1, turned)
         return made
 
-    monkeypatch.setattr("edgewise.graphs.loading.convert", wrong)
+    monkeypatch.setattr("edgewise.graphs.reading.loading.convert", wrong)
     with pytest.raises(BadInput, match="other numbers in 'y'"):
         load(_form_of_a_network())
 

@@ -11,10 +11,10 @@ import onnx_ir
 
 from edgewise.engines import Engine, OnnxRuntimeEngine, Optimisation, open_engine
 from edgewise.errors import BadInput
-from edgewise.graphs.axes import axis_sizes, trial_sizes
 from edgewise.graphs.feeds import feeds_for
 from edgewise.graphs.flow import trace_flow
 from edgewise.graphs.model import OLDEST_IR_VERSION
+from edgewise.graphs.sizes.axes import axis_sizes, trial_sizes
 from edgewise.graphs.values import batch_symbols, input_symbols, spec_of
 from edgewise.tensors import Array, Axes
 

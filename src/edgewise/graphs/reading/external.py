@@ -9,8 +9,8 @@ import onnx
 
 from edgewise.errors import BadInput
 from edgewise.graphs.model import MAX_FILE_BYTES
-from edgewise.graphs.reading import open_beside, read_all
-from edgewise.graphs.stored import stated_bytes, tensors_of
+from edgewise.graphs.reading.model_file import open_beside, read_all
+from edgewise.graphs.reading.stored import stated_bytes, tensors_of
 
 
 def external_tensors(proto: onnx.ModelProto) -> tuple[onnx.TensorProto, ...]:

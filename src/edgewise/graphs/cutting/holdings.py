@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx_ir.convenience import create_value_mapping
 
 from edgewise.errors import BadInput
-from edgewise.graphs.cuts import Cut
+from edgewise.graphs.cutting.cuts import Cut
 from edgewise.graphs.flow import reads_of
 from edgewise.graphs.model import Model
 from edgewise.graphs.values import name_of, subgraphs_of

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import onnx_ir
 
 from edgewise.errors import BadInput
-from edgewise.graphs.chain import trace_chain
+from edgewise.graphs.cutting.chain import trace_chain
+from edgewise.graphs.cutting.riding import Riders
 from edgewise.graphs.flow import Flow, trace_flow
 from edgewise.graphs.model import Model
-from edgewise.graphs.riding import Riders
 from edgewise.graphs.values import has_spec, input_symbols, spec_of
 from edgewise.tensors import Axes, Role, TensorSpec
 
@@ -77,8 +77,8 @@ def find_cuts(model: Model) -> tuple[Cut, ...]:
     symbolic axes, is no cut, because nobody could say how many bytes it has.
 
     The candidates are the values that no path of content avoids, found in time linear in the
-    graph: see :func:`edgewise.graphs.chain.trace_chain`. Cuts through more tensors are between
-    them: see :func:`edgewise.graphs.find_frontiers`.
+    graph (see ``cutting/chain.py``). Cuts through more tensors are between them: see
+    :func:`edgewise.graphs.find_frontiers`.
     """
     graph = model.ir.graph
     flow = trace_flow(graph)

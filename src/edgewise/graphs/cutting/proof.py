@@ -9,8 +9,8 @@ import numpy as np
 
 from edgewise.engines import Engine, OnnxRuntimeEngine, Optimisation, open_engine
 from edgewise.errors import BadInput, ProofFailed
-from edgewise.graphs.cuts import Cut
-from edgewise.graphs.cutting import Halves, cut
+from edgewise.graphs.cutting.cuts import Cut
+from edgewise.graphs.cutting.halves import Halves, cut
 from edgewise.graphs.model import Model, to_bytes
 from edgewise.tensors import Array, Feeds
 

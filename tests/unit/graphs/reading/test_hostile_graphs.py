@@ -8,7 +8,7 @@ from edgewise.errors import BadInput
 from edgewise.graphs import load
 from edgewise.profiling.counting import count
 from strategies import chain_file, onnx_file
-from unit.graphs.hostile_files import FLOAT, product
+from unit.graphs.reading.hostile_files import FLOAT, product
 
 
 def _function(name: str, *calls: str) -> onnx.FunctionProto:

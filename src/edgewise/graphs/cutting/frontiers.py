@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import onnx_ir
 
 from edgewise.errors import BadInput
-from edgewise.graphs.chain import Chain, local_values, trace_chain
-from edgewise.graphs.cuts import Cut, CutMaker
+from edgewise.graphs.cutting.chain import Chain, local_values, trace_chain
+from edgewise.graphs.cutting.cuts import Cut, CutMaker
+from edgewise.graphs.cutting.riding import Riders
 from edgewise.graphs.flow import Flow, trace_flow
 from edgewise.graphs.model import Model
-from edgewise.graphs.riding import Riders
 from edgewise.graphs.values import has_spec, input_symbols
 
 MOST_TENSORS = 3
@@ -45,7 +45,7 @@ def find_frontiers(model: Model, *, most: int = MOST_TENSORS, bound: int = BOUND
     Structure rides along as with :func:`edgewise.graphs.find_cuts`, whose other rules hold too.
 
     Each closed set ends in one stretch between two neighbours of the chain of single cuts
-    (:func:`edgewise.graphs.chain.trace_chain`), so stretches are searched one by one, the
+    (:func:`edgewise.graphs.cutting.chain.trace_chain`), so stretches are searched one by one, the
     smallest first. Within one, operators are decided one after the other, in or out. An operator
     that is out takes all its successors with it, and what any of them reads of the tensors made
     has to cross. That never shrinks, so a set that sends more than ``most`` is left at once, with
@@ -123,7 +123,7 @@ class _Search:
     """The closed sets of one stretch that send few tensors.
 
     Sets are bits: of nodes, by their place in the stretch, or of values, by theirs in
-    :func:`edgewise.graphs.chain.local_values`.
+    :func:`edgewise.graphs.cutting.chain.local_values`.
     """
 
     def __init__(

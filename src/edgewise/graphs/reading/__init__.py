@@ -1,0 +1,1 @@
+"""From a file or a torch module to a checked network."""

@@ -1,0 +1,1 @@
+"""The type and shape of every tensor, open axes included."""
