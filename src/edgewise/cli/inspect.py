@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewise.cli.console import (
@@ -47,6 +48,14 @@ def add_command(commands: Commands) -> None:
         action="store_true",
         help="do not find out what can go, which runs the network a few times",
     )
+    parser.add_argument(
+        "--custom-ops",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="LIB",
+        help="a library with the network's own operators; runs native code, so only your own",
+    )
     add_html(parser)
     add_node_data(parser)
     add_json(parser)
@@ -55,7 +64,7 @@ def add_command(commands: Commands) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Print inputs, operators, MACs, bytes, peak memory, what can go and the best cuts."""
-    model = open_model(args.model)
+    model = open_model(args.model, custom_ops=args.custom_ops)
     from edgewise.profiling import inspect
     from edgewise.reporting import inspection_json, write_inspection, write_node_data
 

@@ -41,8 +41,12 @@ def add_model(parser: argparse.ArgumentParser, *, optional: bool = False) -> Non
     )
 
 
-def open_model(text: str) -> Model:
+def open_model(text: str, *, custom_ops: Sequence[Path] = ()) -> Model:
     """Load the network that ``text`` names.
+
+    Args:
+        text: a path, or a name of the zoo.
+        custom_ops: libraries that define its own operators; their native code runs.
 
     Raises:
         BadInput: when it is neither a file nor an entry of the zoo.
@@ -54,7 +58,7 @@ def open_model(text: str) -> Model:
     path = Path(text)
     _refuse_foreign(path)
     if path.exists() or path.suffix == ".onnx" or "/" in text:
-        return load(path)
+        return load(path, custom_ops=custom_ops)
     check_name(text, kind="an ONNX file or one of", names=[e.name for e in zoo.entries()])
     with progress_bar(lines=True) as progress:
         path = zoo.get(text, progress=progress)
