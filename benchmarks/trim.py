@@ -9,6 +9,7 @@ onnxsim, each in a process of its own; then random graphs, and a pass made wrong
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -254,13 +255,13 @@ def seconds_cell(one: Result) -> str:
 
 def trouble_table(tried: Mapping[str, Results]) -> Table:
     rows = [
-        (name, which, one.state, " ".join(one.reason.split())[:160].replace("|", "/"))
+        (name, which, one.state, in_a_cell(one.reason))
         for name, results in tried.items()
         for which, one in results.items()
         if one.state != "done"
     ]
     rows += [
-        (name, "edgewise", "undone", f"{what}: {reason}"[:160].replace("|", "/"))
+        (name, "edgewise", "undone", in_a_cell(f"{what}: {reason}"))
         for name, results in tried.items()
         for what, reason in results["edgewise"].facts.get("undone", ())
     ]
@@ -269,6 +270,12 @@ def trouble_table(tried: Mapping[str, Results]) -> Table:
         columns=("network", "by", "", "why"),
         rows=rows,
     )
+
+
+def in_a_cell(text: str) -> str:
+    """One line without the folders of this machine."""
+    line = re.sub(r"(?:/[^\s/']+)+/([^\s/']+[.]onnx)", r"\1", " ".join(text.split()))
+    return line[:160].replace("|", "/")
 
 
 def measure(args: argparse.Namespace) -> Findings:
