@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from support.report import Findings, Goal, Table, main
+from support.report import Findings, Goal, Table, in_a_cell, main
 from support.subjects import Subject, subjects
 from support.trim_peers import Outcome, run_jobs
 
@@ -123,7 +123,7 @@ def remark(counts: Counts) -> str:
 
 
 def short(one: Outcome) -> str:
-    return " ".join(one.reason.split())[:110].replace("|", "/")
+    return in_a_cell(one.reason, most=110)
 
 
 def measure(args: argparse.Namespace) -> Findings:

@@ -9,7 +9,6 @@ onnxsim, each in a process of its own; then random graphs, and a pass made wrong
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from support.foreign_networks import FOREIGN
-from support.report import Findings, Goal, Table, main
+from support.report import Findings, Goal, Table, in_a_cell, main
 from support.subjects import Subject, subjects
 from support.trim_outputs import count_nodes, has_bodies
 from support.trim_peers import Outcome, run_jobs
@@ -270,12 +269,6 @@ def trouble_table(tried: Mapping[str, Results]) -> Table:
         columns=("network", "by", "", "why"),
         rows=rows,
     )
-
-
-def in_a_cell(text: str) -> str:
-    """One line without the folders of this machine."""
-    line = re.sub(r"(?:/[^\s/']+)+/([^\s/']+[.]onnx)", r"\1", " ".join(text.split()))
-    return line[:160].replace("|", "/")
 
 
 def measure(args: argparse.Namespace) -> Findings:

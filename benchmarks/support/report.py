@@ -8,6 +8,7 @@ import datetime
 import json
 import os
 import platform
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -76,6 +77,12 @@ def main(
         report = {"title": findings.title, **machine(packages), "goals": goals, **findings.data}
         args.json.write_text(json.dumps(report, indent=1, allow_nan=False), encoding="utf-8")
     return 0 if all(goal.met for goal in findings.goals) else 1
+
+
+def in_a_cell(text: str, *, most: int = 160) -> str:
+    """One line for a table, without the folders of this machine."""
+    line = re.sub(r"(?:/[^\s/']+)+/([^\s/']+[.]onnx)", r"\1", " ".join(text.split()))
+    return line[:most].replace("|", "/")
 
 
 def machine(packages: Sequence[str]) -> dict[str, Any]:
