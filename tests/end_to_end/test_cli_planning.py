@@ -268,6 +268,11 @@ def test_a_reader_that_goes_away(words: tuple[str, ...]) -> None:
     assert "Broken" not in done.stderr
 
 
+def _heed_ctrl_c() -> None:
+    """A shell lets what it runs in the background ignore Ctrl-C, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_while_planning(model: Path, rows: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     links = [word for i in range(1, 400) for word in ("--link", f"up={i}Mbit/s")]
@@ -276,6 +281,7 @@ def test_ctrl_c_while_planning(model: Path, rows: Path, tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_heed_ctrl_c,
     ) as process:
         assert process.stderr is not None
         trimming, first = process.stderr.readline(), process.stderr.readline()

@@ -185,7 +185,7 @@ def test_a_reset_outage_breaks_old_and_new_connections(echo_server: tuple[str, i
             link.set_outage(True, mode=OutageMode.RESET)
             with pytest.raises(ConnectionResetError):
                 sock.recv(1)
-        with dialled(link) as sock, pytest.raises(ConnectionError):
+        with pytest.raises(ConnectionError), dialled(link) as sock:  # at once, or when asked
             ask(sock)
         link.set_outage(False)
         with dialled(link) as sock:
