@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tritonclient import http as sync_client
+from tritonclient.http import aio as async_client
+from tritonclient.utils import InferenceServerException
 
 from edgewise.bundle import Bundle
 from edgewise.serving import RunningServer, server_process
 from unit.serving import tiny_bundle as tiny
-
-from tritonclient import http as sync_client
-from tritonclient.http import aio as async_client
-from tritonclient.utils import InferenceServerException
 
 pytestmark = [pytest.mark.net, pytest.mark.engine]
 Call = Callable[..., Any]
