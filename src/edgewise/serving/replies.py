@@ -67,7 +67,7 @@ async def reply_response(
 
     The length of the JSON always counts bytes before compression, as ``tritonclient`` reads it.
     """
-    fields = {"Vary": "Accept-Encoding", **headers}
+    fields = dict(headers)
     if reply.header_bytes is not None:
         fields[HEADER_LENGTH_FIELD] = str(reply.header_bytes)
     body = reply.body
@@ -76,7 +76,7 @@ async def reply_response(
         packed = await _deflate(body, encoding)
         if len(packed) < len(body):
             body = packed
-            fields["Content-Encoding"] = encoding
+            fields |= {"Content-Encoding": encoding, "Vary": "Accept-Encoding"}
     return Response(body, media_type=reply.media_type, headers=fields)
 
 
