@@ -67,11 +67,18 @@ def write_record(value: object) -> Any:
     return value
 
 
-def parse_json(raw: bytes | str, *, where: str, max_bytes: int = 16_000_000) -> object:
+def parse_json(
+    raw: bytes | str,
+    *,
+    where: str,
+    max_bytes: int = 16_000_000,
+    max_integer: int = _MAX_INTEGER,
+) -> object:
     """Parse JSON that nobody vouches for, by rules that every JSON reader can keep.
 
     UTF-8 only; bounded size and depth; no NaN, no infinity, no number that a double rounds to
-    infinity, no integer beyond ±(2^53 - 1), no lone surrogate, no repeated key (RFC 7493).
+    infinity, no integer beyond ±``max_integer`` (2^53 - 1 unless said), no lone surrogate, no
+    repeated key (RFC 7493).
 
     Raises:
         BadInput: on anything else.
@@ -87,7 +94,7 @@ def parse_json(raw: bytes | str, *, where: str, max_bytes: int = 16_000_000) -> 
             raw if isinstance(raw, str) else raw.decode("utf-8"),
             parse_constant=_refuse_constant,
             parse_float=_finite_float,
-            parse_int=_exact_int,
+            parse_int=functools.partial(_exact_int, limit=max_integer),
             object_pairs_hook=_unique_keys,
         )
         _check_tree(value, where)
@@ -164,9 +171,10 @@ def _finite_float(text: str) -> float:
     return value
 
 
-def _exact_int(text: str) -> int:
-    if len(text) > 17 or abs(int(text)) > _MAX_INTEGER:
-        raise ValueError(f"the integer {text[:40]}, beyond 2^53 - 1")
+def _exact_int(text: str, *, limit: int) -> int:
+    if len(text) > 21 or abs(int(text)) > limit:
+        words = "2^53 - 1" if limit == _MAX_INTEGER else str(limit)
+        raise ValueError(f"the integer {text[:40]}, beyond {words}")
     return int(text)
 
 

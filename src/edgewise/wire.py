@@ -169,12 +169,12 @@ def encode_reply(message: Message) -> Frame:
     return _frame(header, message, "outputs")
 
 
-def read_header(raw: bytes | memoryview, *, body_bytes: int, key: str) -> Header:
+def read_header(raw: bytes | memoryview, *, body_bytes: int | None, key: str) -> Header:
     """Check a JSON header before any tensor is looked at.
 
     Args:
         raw: the header's bytes alone.
-        body_bytes: length of header and tensors together.
+        body_bytes: length of header and tensors together; ``None`` while nobody knows it.
         key: ``inputs`` for a request, ``outputs`` for a reply.
 
     Raises:
@@ -187,7 +187,7 @@ def read_header(raw: bytes | memoryview, *, body_bytes: int, key: str) -> Header
         raise _refusal("a JSON object as header", type(data).__name__)
     tensors = _read_tensors(data.get(key), key)
     total = len(raw) + sum(tensor.nbytes for tensor in tensors)
-    if total != body_bytes:
+    if body_bytes not in (None, total):
         raise _refusal(f"a body of {total} bytes, as the header declares", f"{body_bytes} bytes")
     return Header(
         tensors=tensors,

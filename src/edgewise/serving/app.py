@@ -6,7 +6,6 @@ that ``tritonclient[http]`` sends and expects.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import time
 from collections.abc import Mapping
@@ -25,12 +24,22 @@ from edgewise.bundle import Bundle
 from edgewise.engines import Engine
 from edgewise.errors import BadInput
 from edgewise.serving.access import Access, Admission, Guard, error_reply, refusal
+from edgewise.serving.counting import Counts
+from edgewise.serving.descriptions import (
+    VERSION,
+    model_config,
+    model_metadata,
+    repository_index,
+    server_metadata,
+)
+from edgewise.serving.endpoints import ENDPOINTS, openapi
+from edgewise.serving.intake import read_announced, read_small_body, read_tensors
 from edgewise.serving.parts import ServedBundle, load_bundle
-from edgewise.serving.requests import Infer, declared_bytes, header_bytes, read_body, read_infer
-from edgewise.tensors import OIP_DATATYPES, Array, Feeds, TensorSpec
-from edgewise.wire import HEADER_LENGTH_FIELD, Frame, Message, encode_reply
+from edgewise.serving.replies import Reply, encode_outputs, reply_response
+from edgewise.serving.requests import Infer, read_body
+from edgewise.tensors import Array, Feeds
+from edgewise.wire import Message
 
-VERSION = "1"
 DIGEST_FIELD = "Edgewise-Bundle"
 
 
@@ -55,10 +64,11 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A reply's frame and how long it took."""
+    """A reply's bytes and how long it took."""
 
-    frame: Frame
+    reply: Reply
     timing: Timing
+    encode_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +80,14 @@ class Desk:
         access: who is let in.
         admission: what is under way.
         engines: runs at once; more wait, and the wait is reported as ``queue``.
+        counts: what has been done.
     """
 
     served: ServedBundle
     access: Access
     admission: Admission
     engines: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+    counts: Counts = field(default_factory=Counts)
 
     async def live(self, _: Request) -> Response:
         """The process answers."""
@@ -87,26 +99,44 @@ class Desk:
 
     async def server(self, _: Request) -> Response:
         """What this server is."""
-        return JSONResponse(
-            {
-                "name": "edgewise",
-                "version": _package_version(),
-                "extensions": ["binary_tensor_data"],
-            }
-        )
+        return JSONResponse(server_metadata())
+
+    async def openapi(self, _: Request) -> Response:
+        """This server, as OpenAPI describes it."""
+        return JSONResponse(openapi(model=self.served.manifest.name))
 
     async def model(self, request: Request) -> Response:
         """What the whole network takes and gives."""
         self._check_model(request)
-        manifest = self.served.manifest
-        return self._json(
-            {
-                "name": manifest.name,
-                "versions": [VERSION],
-                "platform": "onnxruntime_onnx",
-                "inputs": [_describe(spec) for spec in manifest.inputs],
-                "outputs": [_describe(spec) for spec in manifest.outputs],
-            }
+        return self._json(model_metadata(self.served.manifest))
+
+    async def config(self, request: Request) -> Response:
+        """How the model is served, and what each of its routes takes."""
+        self._check_model(request)
+        return self._json(model_config(self.served))
+
+    async def statistics(self, request: Request) -> Response:
+        """What the model has done in this process."""
+        self._check_model(request)
+        return await self.all_statistics(request)
+
+    async def all_statistics(self, _: Request) -> Response:
+        """What every model has done in this process."""
+        name = self.served.manifest.name
+        return self._json({"model_stats": [self.counts.statistics(name, VERSION)]})
+
+    async def index(self, request: Request) -> Response:
+        """Every model that this server has."""
+        await read_small_body(request, access=self.access)  # all are ready, whichever it asks for
+        return JSONResponse(repository_index(self.served.manifest))
+
+    async def no_loading(self, _: Request) -> Response:
+        """Nobody outside decides what is served."""
+        raise refusal(
+            403,
+            expected="requests for the models that this server was started with",
+            found="one to load or unload a model",
+            remedy="start a server with: edgewise serve BUNDLE",
         )
 
     async def model_ready(self, request: Request) -> Response:
@@ -117,28 +147,27 @@ class Desk:
     async def infer(self, request: Request) -> Response:
         """Run the server part of one route."""
         self._check_model(request)
-        headers = request.headers
-        body_bytes = declared_bytes(headers, limit_bytes=self.served.max_body_bytes)
-        start = header_bytes(headers, body_bytes=body_bytes)
-        with self.admission.of(body_bytes):
-            body = await read_body(request, body_bytes, access=self.access)
-            asked = read_infer(body, self.served, header_bytes=start)
-            answer = await anyio.to_thread.run_sync(
-                _compute,
-                asked,
-                self.served.manifest.name,
-                time.perf_counter(),
-                limiter=self.engines,
+        with self.counts.request():
+            announced = read_announced(request.headers, self.served)
+            with self.admission.of(announced.held_bytes):
+                body = await read_body(request, announced.body_bytes, access=self.access)
+                arrived_s = time.perf_counter()
+                asked = await read_tensors(body, announced, self.served)
+                answer = await anyio.to_thread.run_sync(
+                    _compute,
+                    asked,
+                    self.served.manifest.name,
+                    arrived_s,
+                    limiter=self.engines,
+                )
+            self.counts.ran(
+                queue_s=answer.timing.queue_s,
+                compute_input_s=answer.timing.decode_s,
+                compute_infer_s=answer.timing.compute_s,
+                compute_output_s=answer.encode_s,
             )
-        return Response(
-            answer.frame.body,
-            media_type="application/octet-stream",
-            headers={
-                HEADER_LENGTH_FIELD: str(answer.frame.header_bytes),
-                "Server-Timing": answer.timing.field,
-                DIGEST_FIELD: self.served.digest,
-            },
-        )
+        fields = {"Server-Timing": answer.timing.field, DIGEST_FIELD: self.served.digest}
+        return await reply_response(answer.reply, request=request.headers, headers=fields)
 
     def _check_model(self, request: Request) -> None:
         name = self.served.manifest.name
@@ -196,41 +225,46 @@ def create_app(bundle: Bundle, *, threads: int = 1, access: Access | None = None
 
 
 def _routes(desk: Desk) -> list[Route]:
-    routes = [
-        Route("/v2", desk.server),
-        Route("/v2/health/live", desk.live),
-        Route("/v2/health/ready", desk.ready),
+    return [
+        Route(path, getattr(desk, endpoint.answer), methods=[endpoint.method])
+        for endpoint in ENDPOINTS
+        for path in endpoint.paths
     ]
-    for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
-        routes += [
-            Route(path, desk.model),
-            Route(f"{path}/ready", desk.model_ready),
-            Route(f"{path}/infer", desk.infer, methods=["POST"]),
-        ]
-    return routes
 
 
 def _compute(asked: Infer, model: str, submitted_s: float) -> Answer:
     """Decode, run and encode, in a worker thread, so that health checks are still answered."""
     start_s = time.perf_counter()
+    _check_deadline(asked, start_s - submitted_s)
     feeds = asked.served.receive(asked.message.tensors)
     decoded_s = time.perf_counter()
     outputs = _run(asked.served.engine, feeds)
     computed_s = time.perf_counter()
-    frame = encode_reply(
+    reply = encode_outputs(
         Message(
             tensors={name: outputs[name] for name in asked.outputs},
             id=asked.message.id,
             parameters={"route": asked.served.route.name},
             model=model,
-        )
+        ),
+        binary=asked.binary,
     )
     timing = Timing(
         queue_s=start_s - submitted_s,
         decode_s=decoded_s - start_s,
         compute_s=computed_s - decoded_s,
     )
-    return Answer(frame=frame, timing=timing)
+    return Answer(reply=reply, timing=timing, encode_s=time.perf_counter() - computed_s)
+
+
+def _check_deadline(asked: Infer, waited_s: float) -> None:
+    if asked.deadline_us is not None and waited_s * 1e6 >= asked.deadline_us:
+        raise refusal(
+            504,
+            expected=f"to start within {asked.deadline_us} microseconds of the request's arrival",
+            found="more requests before it",
+            remedy="answer on the device, or ask with a later deadline",
+        )
 
 
 def _run(engine: Engine, feeds: Feeds) -> dict[str, Array]:
@@ -246,22 +280,10 @@ def _run(engine: Engine, feeds: Feeds) -> dict[str, Array]:
         ) from error
 
 
-def _describe(spec: TensorSpec) -> dict[str, object]:
-    shape = [size if isinstance(size, int) else -1 for size in spec.shape]
-    return {"name": spec.name, "datatype": OIP_DATATYPES[spec.dtype], "shape": shape}
-
-
 def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _package_version() -> str:
-    try:
-        return importlib.metadata.version("edgewise")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 async def _answer_refusal(_: Request, error: Exception) -> Response:

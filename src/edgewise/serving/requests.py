@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import anyio
@@ -11,8 +11,8 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
 from edgewise.errors import BadInput
-from edgewise.records import parse_json
 from edgewise.serving.access import Access, only, refusal
+from edgewise.serving.asked import fits, read_asked, read_deadline_us, words
 from edgewise.serving.parts import ServedBundle, ServedRoute
 from edgewise.wire import (
     HEADER_LENGTH_FIELD,
@@ -38,26 +38,23 @@ class Infer:
         served: the route that answers.
         message: tensors as views into the body, with id and parameters.
         outputs: names of the outputs to return, in order.
+        binary: those that go back as raw bytes; the others as JSON.
+        deadline_us: how long the answer is wanted from its arrival on; ``None`` for ever.
     """
 
     served: ServedRoute
     message: Message
     outputs: tuple[str, ...]
+    binary: frozenset[str]
+    deadline_us: int | None = None
 
 
 def declared_bytes(headers: Headers, *, limit_bytes: int) -> int:
     """The length of the body, checked before a byte of it is kept.
 
     Raises:
-        HTTPException: 411 without a length, 413 above the limit, 415 when it is compressed.
+        HTTPException: 411 without a length, 413 above the limit.
     """
-    if headers.get("content-encoding", "identity") != "identity":
-        raise refusal(
-            415,
-            expected="a body that is not compressed",
-            found="a Content-Encoding",
-            remedy="send the frame as it is",
-        )
     declared = only(headers, "content-length") or ""
     if not _NUMBER.fullmatch(declared):
         raise refusal(
@@ -149,13 +146,19 @@ def read_infer(body: memoryview, served: ServedBundle, *, header_bytes: int) -> 
     raw = body[:header_bytes]
     header = read_header(raw, body_bytes=len(body), key="inputs")
     _check_bundle(header, served)
+    deadline_us = read_deadline_us(header.parameters)
     route = choose_route(header, served)
     check_bounds(header, route.route.boundary)
     names = tuple(spec.name for spec in route.engine.outputs)
-    wanted = requested_outputs(bytes(raw)) or names
-    _check_outputs(wanted, names)
+    asked = read_asked(bytes(raw)).among(names)
     message = read_message(body, header, header_bytes=header_bytes)
-    return Infer(served=route, message=message, outputs=wanted)
+    return Infer(
+        served=route,
+        message=message,
+        outputs=asked.outputs,
+        binary=asked.binary,
+        deadline_us=deadline_us,
+    )
 
 
 def _check_bundle(header: Header, served: ServedBundle) -> None:
@@ -181,9 +184,14 @@ def choose_route(header: Header, served: ServedBundle) -> ServedRoute:
     if asked is not None:
         if not isinstance(asked, str) or asked not in routes:
             raise _no_route(routes, repr(asked)[:80])
+        if not fits(routes[asked].route, header.parameters):
+            raise _no_route(routes, words(header.parameters))
         return routes[asked]
     found = sorted((tensor.name, tensor.dtype) for tensor in header.tensors)
-    for route in served.routes:
+    allowed = [part for part in served.routes if fits(part.route, header.parameters)]
+    if not allowed:
+        raise _no_route(routes, words(header.parameters))
+    for route in allowed:
         if sorted((bound.name, bound.dtype) for bound in route.route.boundary) == found:
             return route
     tensors = ", ".join(f"{name} {dtype}" for name, dtype in found)
@@ -195,43 +203,4 @@ def _no_route(routes: Mapping[str, ServedRoute], found: str) -> BadInput:
         expected=f"a request for one of the routes {', '.join(routes)}",
         found=found,
         remedy="name a route of this bundle in the parameter 'route'",
-    )
-
-
-def requested_outputs(raw: bytes) -> tuple[str, ...]:
-    """Names in the header's list of outputs; empty when it has none.
-
-    Raises:
-        BadInput: when the list is ill-formed or asks for another form than binary.
-
-    >>> requested_outputs(b'{"outputs": [{"name": "y", "parameters": {"binary_data": true}}]}')
-    ('y',)
-    """
-    header = parse_json(raw, where="the frame's header", max_bytes=MAX_HEADER_BYTES)
-    outputs = header.get("outputs", []) if isinstance(header, dict) else []
-    if not isinstance(outputs, list):
-        raise _bad_outputs("a list of objects with names", type(outputs).__name__)
-    return tuple(map(_output_name, outputs))
-
-
-def _output_name(output: object) -> str:
-    name = output.get("name") if isinstance(output, dict) else None
-    if not isinstance(output, dict) or not isinstance(name, str):
-        raise _bad_outputs("a name for each requested output", "none")
-    parameters = output.get("parameters", {})
-    if parameters not in ({}, {"binary_data": True}):
-        raise _bad_outputs("outputs as binary data", f"other parameters for {name[:80]!r}")
-    return name
-
-
-def _check_outputs(wanted: Sequence[str], names: Sequence[str]) -> None:
-    unknown = [name for name in wanted if name not in names]
-    if unknown or len(set(wanted)) != len(wanted):
-        found = repr(unknown[0][:80]) if unknown else "a name twice"
-        raise _bad_outputs(f"outputs among {', '.join(names)}", found)
-
-
-def _bad_outputs(expected: str, found: str) -> BadInput:
-    return BadInput(
-        expected=expected, found=found, remedy="leave 'outputs' out to get all of them"
     )

@@ -10,13 +10,11 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from edgewise.errors import BadInput
 from edgewise.serving.access import Access, Admission, only
 from edgewise.serving.requests import (
     declared_bytes,
     header_bytes,
     read_body,
-    requested_outputs,
 )
 
 NAME = "Inference-Header-Content-Length"
@@ -69,15 +67,6 @@ def test_longer_bodies_are_refused() -> None:
     )
 
 
-def test_compressed_bodies_are_refused() -> None:
-    headers = Headers({"content-length": "9", "content-encoding": "zstd"})
-    assert _refused(lambda: declared_bytes(headers, limit_bytes=9)) == (
-        415,
-        "expected a body that is not compressed, found a Content-Encoding; send the frame as it"
-        " is",
-    )
-
-
 def test_a_repeated_field_has_no_value() -> None:
     headers = Headers(raw=[(b"a", b"1"), (b"a", b"1")])
     assert only(headers, "a") is None
@@ -126,28 +115,6 @@ def test_a_body_of_another_length_is_refused(pieces: list[bytes]) -> None:
 
 def test_a_body_that_breaks_off_is_refused() -> None:
     assert _refused(lambda: _body([b"abc"], body_bytes=5, end=False))[0] == 400
-
-
-def test_no_list_of_outputs_asks_for_all() -> None:
-    assert requested_outputs(b'{"outputs": []}') == requested_outputs(b"{}") == ()
-
-
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        (b'{"outputs": 1}', "expected a list of objects with names, found int"),
-        (b'{"outputs": [1]}', "expected a name for each requested output, found none"),
-        (b'{"outputs": [{"name": 1}]}', "expected a name for each requested output, found none"),
-        (
-            b'{"outputs": [{"name": "y", "parameters": {"binary_data": false}}]}',
-            "expected outputs as binary data, found other parameters for 'y'",
-        ),
-    ],
-)
-def test_ill_formed_outputs_are_refused(raw: bytes, message: str) -> None:
-    with pytest.raises(BadInput) as caught:
-        requested_outputs(raw)
-    assert str(caught.value) == f"{message}; leave 'outputs' out to get all of them"
 
 
 def test_requests_beyond_the_limit_are_put_off() -> None:

@@ -1,0 +1,111 @@
+"""What a server says of itself and of its model, for programs that ask before they infer.
+
+Source: Open Inference Protocol v2, "Server Metadata" and "Model Metadata"; the model
+configuration, statistics and repository extensions, as ``tritonclient`` reads them.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Mapping
+
+from edgewise.bundle import Manifest, Route
+from edgewise.serving.parts import ServedBundle
+from edgewise.tensors import OIP_DATATYPES, TensorSpec
+from edgewise.wire import Bound
+
+VERSION = "1"
+PLATFORM = "onnxruntime_onnx"
+EXTENSIONS = (
+    "binary_tensor_data",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "statistics",
+)
+
+Json = dict[str, object]
+
+
+def server_metadata() -> Json:
+    """What this server is, and which extensions of the protocol it has.
+
+    >>> server_metadata()["name"]
+    'edgewise'
+    """
+    return {"name": "edgewise", "version": _package_version(), "extensions": list(EXTENSIONS)}
+
+
+def model_metadata(manifest: Manifest) -> Json:
+    """What the whole network takes and gives; -1 stands for a size that the request chooses."""
+    return {
+        "name": manifest.name,
+        "versions": [VERSION],
+        "platform": PLATFORM,
+        "inputs": [_describe(spec) for spec in manifest.inputs],
+        "outputs": [_describe(spec) for spec in manifest.outputs],
+    }
+
+
+def model_config(served: ServedBundle) -> Json:
+    """The model's configuration; under ``parameters``, what each route takes."""
+    manifest = served.manifest
+    return {
+        "name": manifest.name,
+        "platform": PLATFORM,
+        "backend": "onnxruntime",
+        "version_policy": {"latest": {"num_versions": 1}},
+        "max_batch_size": 0,
+        "input": [_configure(spec) for spec in manifest.inputs],
+        "output": [_configure(spec) for spec in manifest.outputs],
+        "instance_group": [{"name": manifest.name, "kind": "KIND_CPU", "count": 1}],
+        "parameters": {
+            f"route:{part.route.name}": {"string_value": json.dumps(_route(part.route))}
+            for part in served.routes
+        },
+    }
+
+
+def repository_index(manifest: Manifest) -> list[Json]:
+    """Every model that this server has: it serves one, and it is ready."""
+    return [{"name": manifest.name, "version": VERSION, "state": "READY", "reason": ""}]
+
+
+def _route(route: Route) -> Json:
+    return {
+        "cut": ",".join(route.cut),
+        "codec": route.codec.value,
+        "inputs": [_bounded(bound) for bound in route.boundary],
+    }
+
+
+def _bounded(bound: Bound) -> Json:
+    return {
+        "name": bound.name,
+        "datatype": OIP_DATATYPES[bound.dtype],
+        "shape": _sizes(bound.shape),
+        "min_bytes": bound.min_bytes,
+        "max_bytes": bound.max_bytes,
+    }
+
+
+def _describe(spec: TensorSpec) -> Mapping[str, object]:
+    datatype = OIP_DATATYPES[spec.dtype]
+    return {"name": spec.name, "datatype": datatype, "shape": _sizes(spec.shape)}
+
+
+def _configure(spec: TensorSpec) -> Mapping[str, object]:
+    datatype = f"TYPE_{OIP_DATATYPES[spec.dtype]}"
+    return {"name": spec.name, "data_type": datatype, "dims": _sizes(spec.shape)}
+
+
+def _sizes(shape: tuple[int | str, ...]) -> list[int]:
+    return [size if isinstance(size, int) else -1 for size in shape]
+
+
+def _package_version() -> str:
+    try:
+        return importlib.metadata.version("edgewise")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
