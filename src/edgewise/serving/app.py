@@ -27,6 +27,8 @@ from edgewise.errors import BadInput
 from edgewise.serving.access import Access, Admission, Guard, error_reply, refusal
 from edgewise.serving.parts import ServedBundle, load_bundle
 from edgewise.serving.requests import Infer, declared_bytes, header_bytes, read_body, read_infer
+from edgewise.serving.submission_store import SubmissionStore
+from edgewise.serving.submissions import Intake
 from edgewise.tensors import OIP_DATATYPES, Array, Feeds, TensorSpec
 from edgewise.wire import HEADER_LENGTH_FIELD, Frame, Message, encode_reply
 
@@ -161,13 +163,20 @@ class Desk:
         return JSONResponse(data, headers={DIGEST_FIELD: self.served.digest})
 
 
-def create_app(bundle: Bundle, *, threads: int = 1, access: Access | None = None) -> Starlette:
+def create_app(
+    bundle: Bundle,
+    *,
+    threads: int = 1,
+    access: Access | None = None,
+    submissions: SubmissionStore | None = None,
+) -> Starlette:
     """The ASGI application of one bundle; it is ready as soon as it exists.
 
     Args:
         bundle: its server parts are loaded and run once, here.
         threads: threads of one engine run.
         access: who is let in; this machine alone unless said.
+        submissions: where they are stored; without it they are refused.
 
     Raises:
         BadInput: when the bundle has nothing to serve, or its parts do not fit its routes.
@@ -183,8 +192,14 @@ def create_app(bundle: Bundle, *, threads: int = 1, access: Access | None = None
         admission=Admission(access),
         engines=anyio.CapacityLimiter(max(1, _cores() // threads)),
     )
+    intake = Intake(
+        store=submissions,
+        check_model=desk._check_model,
+        access=access,
+        admission=desk.admission,
+    )
     app = Starlette(
-        routes=_routes(desk),
+        routes=_routes(desk, intake),
         middleware=[Middleware(Guard, access=access)],
         exception_handlers={
             HTTPException: _answer_refusal,
@@ -195,7 +210,7 @@ def create_app(bundle: Bundle, *, threads: int = 1, access: Access | None = None
     return app
 
 
-def _routes(desk: Desk) -> list[Route]:
+def _routes(desk: Desk, intake: Intake) -> list[Route]:
     routes = [
         Route("/v2", desk.server),
         Route("/v2/health/live", desk.live),
@@ -206,6 +221,7 @@ def _routes(desk: Desk) -> list[Route]:
             Route(path, desk.model),
             Route(f"{path}/ready", desk.model_ready),
             Route(f"{path}/infer", desk.infer, methods=["POST"]),
+            Route(f"{path}/submit", intake.submit, methods=["POST"]),
         ]
     return routes
 
