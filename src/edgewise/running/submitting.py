@@ -168,6 +168,8 @@ class Submitter:
             self._link.close()
         if self._thread is not None:
             self._thread.join(_END_S)  # it may still look for a server that is nowhere
+        if self._link is not None:
+            self._link.close()  # again: it may have begun a delivery after the first time
         self._outbox.close()
 
     def _flushed(self, delivered: list[str]) -> Flushed:
@@ -204,6 +206,8 @@ class Submitter:
     def _deliver_oldest(self, left_s: float) -> tuple[_Step, str]:
         """What came of the item that has waited longest, and its key."""
         with self._one_at_a_time:
+            if self._not_before_s > self._clock():
+                return _Step.FAILED, ""  # another thread has just tried
             item = None if self._ended.is_set() else self._outbox.oldest(self._manifest.name)
             if item is None:
                 self._reason = ""
