@@ -74,6 +74,7 @@ class OutboxFile:
     def close(self) -> None:
         """Let others have the file."""
         self.db.close()
+        self._keep_spare()
         self._users.close()
 
     def make_room(self, *, spare: bool) -> bool:
@@ -83,17 +84,30 @@ class OutboxFile:
             spare: give up the room that is kept for taking delivered items out.
         """
         if spare:
-            with contextlib.suppress(OSError):
-                os.truncate(self._spare, 0)
+            self._give_up_spare()
         with contextlib.suppress(sqlite3.Error):
             self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return True
         return spare
 
     def _keep_spare(self) -> None:
-        """Without it a full disk could never be told that something was delivered."""
-        with contextlib.suppress(OSError), open(self._spare, "wb") as file:
-            file.write(bytes(_SPARE_BYTES))
+        """Room to open the file and note deliveries in it when the disk is full."""
+        with contextlib.suppress(OSError), open(self._spare, "ab") as file:
+            file.write(bytes(max(0, _SPARE_BYTES - file.tell())))
+
+    def _give_up_spare(self) -> None:
+        with contextlib.suppress(OSError):
+            os.truncate(self._spare, 0)
+
+    def _connect_with_room(self) -> sqlite3.Connection:
+        """Open the file even on a full disk, so that what waits there can be delivered."""
+        try:
+            return _connect(self.path)
+        except sqlite3.Error as error:
+            if not is_full(error) and _code(error) != sqlite3.SQLITE_CANTOPEN:
+                raise
+        self._give_up_spare()
+        return _connect(self.path)
 
     @property
     def _spare(self) -> str:
@@ -104,7 +118,7 @@ class OutboxFile:
         # wrote into the renamed file would lose what it was given.
         self._lock("LOCK_SH", "")
         try:
-            return _connect(self.path)
+            return self._connect_with_room()
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise not_stored(self.path, error) from None
@@ -227,9 +241,11 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _mark(db: sqlite3.Connection, path: Path) -> bool:
+    db.execute("BEGIN")  # one look, while another process may be making the tables
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    db.execute("COMMIT")
     if (application, version) == (APPLICATION, SCHEMA):
         return True
     if application == APPLICATION or tables:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -387,6 +388,12 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
             for key in told:
                 outbox.delivered(key)  # and room comes back
             outbox.put(item("after"), model="m")
+        with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(512))
+        with Outbox(path) as outbox:  # opened on a disk that has been full before
+            outbox.delivered("after")
+            assert keys(outbox, "waiting") == []
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
