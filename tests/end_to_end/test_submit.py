@@ -22,7 +22,7 @@ import pytest
 
 from command_line import refused, type_command
 from edgewise.bundle import Bundle
-from edgewise.running import Options, Outbox, Session, connect
+from edgewise.running import HttpLink, Options, Outbox, Session, connect
 from edgewise.running.backoff import Patience
 from edgewise.running.submitting import Submitter
 from edgewise.serving import SubmissionStore, server_process
@@ -72,7 +72,7 @@ def submitter(
     """What a session hands over to, without networks, and in no hurry to give up."""
     made = Submitter(
         Outbox(path),
-        url=server,
+        link=None if server is None else HttpLink(server),
         bundle=bundle,
         options=Options(),
         **{"patience": QUICK, "in_background": False, **settings},
@@ -234,13 +234,13 @@ def test_a_server_killed_between_storing_and_replying_has_it_once(
 DEVICE = """
 import sys
 from edgewise.bundle import open_bundle
-from edgewise.running import Options, Outbox
+from edgewise.running import HttpLink, Options, Outbox
 from edgewise.running.backoff import Patience
 from edgewise.running.submitting import Submitter
 
 outbox = Outbox(sys.argv[2])
-device = Submitter(outbox, url=sys.argv[3], bundle=open_bundle(sys.argv[1]), options=Options(),
-                   patience=Patience(first_s=0.01))
+device = Submitter(outbox, link=HttpLink(sys.argv[3]), bundle=open_bundle(sys.argv[1]),
+                   options=Options(), patience=Patience(first_s=0.01))
 device.start()
 for i in range(10**6):
     device.submit({"i": i}, key=f"{sys.argv[4]}-{i}")

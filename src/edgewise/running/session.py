@@ -395,7 +395,8 @@ def _submitter(
 ) -> Submitter | None:
     if outbox is None:
         return None
-    return Submitter(outbox, url=url, bundle=bundle, options=options)
+    link = None if url is None else HttpLink(url)  # its own: a time-out here cuts nothing there
+    return Submitter(outbox, link=link, bundle=bundle, options=options)
 
 
 def _greet(link: HttpLink, bundle: Bundle) -> str:

@@ -69,7 +69,7 @@ class Submitter:
 
     Args:
         outbox: closed with this.
-        url: of the server; ``None`` lets everything wait.
+        link: to the server, and closed with this; ``None`` lets everything wait.
         bundle: what the device runs.
         options: its policy and ``raw_input_stays`` hold here too.
         patience: how deliveries are tried again.
@@ -82,7 +82,7 @@ class Submitter:
         self,
         outbox: Outbox,
         *,
-        url: str | None,
+        link: HttpLink | None,
         bundle: Bundle,
         options: Options,
         patience: Patience | None = None,
@@ -96,8 +96,7 @@ class Submitter:
         self._patience = patience or Patience()
         self._randomness = randomness
         self._clock = clock
-        may_send = url is not None and options.policy is not Policy.ONLY_ON_DEVICE
-        self._link = HttpLink(url) if url is not None and may_send else None
+        self._link = None if options.policy is Policy.ONLY_ON_DEVICE else link
         self._backoff = Backoff(self._patience, chance=lambda: randomness(1)[0] / 255)
         self._not_before_s = clock()
         self._reason = ""

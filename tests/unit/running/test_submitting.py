@@ -129,7 +129,7 @@ def test_sensitive_data_needs_a_key(bundle: Bundle, path: Path) -> None:
 def test_keys_come_from_the_randomness_that_is_passed_in(bundle: Bundle, path: Path) -> None:
     submitter = Submitter(
         Outbox(path),
-        url=None,
+        link=None,
         bundle=bundle,
         options=Options(),
         randomness=lambda count: bytes(range(count)),
