@@ -36,7 +36,8 @@ _OPERATIONS = [(endpoint.method, path) for endpoint in ENDPOINTS for path in end
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     bundle = tiny.write_tiny_bundle(tmp_path_factory.mktemp("served") / "bundle")
-    with server_process(bundle.path) as running:
+    kept = f"--submissions=sqlite:///{tmp_path_factory.mktemp('kept')}/kept.db"
+    with server_process(bundle.path, options=[kept]) as running:
         yield running
 
 

@@ -20,6 +20,11 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a name to answer to"
     )
+    parser.add_argument(
+        "--submissions",
+        metavar="URL",
+        help="store what devices submit in that database, such as sqlite:///submissions.db",
+    )
     add_json(parser)
     parser.set_defaults(execute=execute)
 
@@ -48,6 +53,7 @@ def execute(args: argparse.Namespace) -> int:
         port=args.port,
         threads=args.threads,
         access=access,
+        submissions=args.submissions,
         on_ready=ready,
     )
     return 0

@@ -125,7 +125,7 @@ class HttpLink:
             response = connection.ask(asked, until_s=until_s)
             raw = connection.read(response, limit_bytes=_MAX_METADATA_BYTES, until_s=until_s)
         if response.status >= 500 or response.status in _BUSY:
-            raise LinkFailed(_refusal(response.status, raw))
+            raise LinkFailed(refusal_words(response.status, raw))
         if response.status != 200:
             raise self._not_serving(model, f"one that answered {_words(response.status, raw)}")
         if _json_field(raw, "name") != model:
@@ -162,6 +162,37 @@ class HttpLink:
             up_bytes=len(frame.body),
             down_bytes=len(body),
         )
+
+    def post(
+        self, model: str, verb: str, frame: Frame, *, limit_bytes: int, timeout_s: float
+    ) -> tuple[int, bytes]:
+        """Status and body of whatever the server answers to a frame.
+
+        Args:
+            model: the bundle's name.
+            verb: the last part of the path.
+            frame: the request's body.
+            limit_bytes: the longest reply that is read.
+            timeout_s: from now until the last byte of the reply.
+
+        Raises:
+            LinkFailed: when nobody answers, or at too great a length.
+            TimeoutError: when nobody answers in time.
+        """
+        until_s = time.perf_counter() + timeout_s
+        asked = HttpRequest(
+            method="POST",
+            path=f"{self._path(model)}/{verb}",
+            body=frame.body,
+            headers={
+                HEADER_LENGTH_FIELD: str(frame.header_bytes),
+                "Content-Type": "application/octet-stream",
+            },
+        )
+        with self._borrowed() as connection:
+            response = connection.ask(asked, until_s=until_s)
+            raw = connection.read(response, limit_bytes=limit_bytes, until_s=until_s)
+        return response.status, raw
 
     def close(self) -> None:
         """End the sends that are under way, and free the connections."""
@@ -235,7 +266,7 @@ def _parse(url: str) -> urllib3.util.Url:
 
 def _read_reply(response: urllib3.BaseHTTPResponse, body: bytes, request: Request) -> Message:
     if response.status != 200:
-        raise LinkFailed(_refusal(response.status, body))
+        raise LinkFailed(refusal_words(response.status, body))
     length = response.headers.get(HEADER_LENGTH_FIELD, "")
     if not _LENGTH.fullmatch(length):
         raise LinkFailed(f"a reply without {HEADER_LENGTH_FIELD}")
@@ -258,7 +289,8 @@ def _read_timing(text: str) -> dict[str, float]:
     return {name: float(value) / 1e3 for name, value in _STAGE.findall(text[:1000])}
 
 
-def _refusal(status: int, raw: bytes) -> str:
+def refusal_words(status: int, raw: bytes) -> str:
+    """What a server that refused says, on one line."""
     return f"the server answered {_words(status, raw)}"
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,8 +39,11 @@ from edgewise.running.machine import (
 )
 from edgewise.running.machine import Unreachable as NobodyAnswered
 from edgewise.running.options import Options
+from edgewise.running.outbox import Outbox
+from edgewise.running.outbox_items import Receipt
 from edgewise.running.patience import within
 from edgewise.running.spans import Recorder
+from edgewise.running.submitting import Flushed, Submittable, Submitter
 from edgewise.running.usable import (
     check_outputs,
     device_parts,
@@ -76,6 +80,7 @@ class Session:
         options: policy, expected link, time-out, emulated slowdown.
         offline: why the cloud half did not answer just now; empty when it did.
         clock: seconds that only go forward.
+        submitter: what ``submit`` hands over to; closed with the session.
 
     Raises:
         BadInput: when the bundle's parts are broken, or the options leave no route.
@@ -89,7 +94,9 @@ class Session:
         *,
         offline: str = "",
         clock: Clock = time.perf_counter,
+        submitter: Submitter | None = None,
     ) -> None:
+        self._submitter = submitter
         self._bundle = bundle
         self._manifest = bundle.manifest
         self._link = link
@@ -105,6 +112,8 @@ class Session:
             self._state, _ = step(self._state, NobodyAnswered(now_s=clock(), why=offline))
         self._lock = threading.Lock()
         self._closed = False
+        if submitter is not None:
+            submitter.start()
 
     def run(
         self, value: Input, *, deadline_s: float | None = None, route: str | None = None
@@ -130,8 +139,46 @@ class Session:
             work = self._begin(content, recorder, route)
             return self._answer(work, deadline_s)
 
+    def submit(
+        self, value: Submittable, *, key: str | None = None, sensitive: bool = False
+    ) -> Receipt:
+        """Store something that must reach the server; it takes effect there once.
+
+        Args:
+            value: arrays, and what JSON can hold, by name.
+            key: whatever comes twice under one key counts once; a random UUID by default.
+            sensitive: refuse to write it unless the outbox encrypts.
+
+        Raises:
+            NotStored: when there is no room, in the outbox or on the disk; it is not stored.
+            BadInput: when it cannot be sent, the options forbid it, or there is no outbox.
+        """
+        return self._with_outbox().submit(value, key=key, sensitive=sensitive)
+
+    def flush(self, *, timeout_s: float = 30.0) -> Flushed:
+        """Deliver what waits in the outbox now, the oldest first.
+
+        Args:
+            timeout_s: how long to go on trying.
+
+        Raises:
+            BadInput: when there is no outbox, or its file cannot be used.
+        """
+        return self._with_outbox().flush(timeout_s=timeout_s)
+
+    def _with_outbox(self) -> Submitter:
+        if self._submitter is None:
+            raise BadInput(
+                expected="a session with an outbox",
+                found="one without",
+                remedy="connect(bundle, url, outbox=Outbox('outbox.db'))",
+            )
+        return self._submitter
+
     def close(self) -> None:
         """Free networks and connections; a request under way is answered without the cloud."""
+        if self._submitter is not None:
+            self._submitter.close()
         if self._link is not None:
             self._link.close()
         with self._lock:
@@ -301,6 +348,7 @@ def connect(
     url: str | None,
     *,
     options: Options | None = None,
+    outbox: Outbox | None = None,
     clock: Clock = time.perf_counter,
 ) -> Session:
     """Open the device half of a bundle, and a link to its cloud half.
@@ -312,6 +360,7 @@ def connect(
         bundle: a bundle folder, or an open bundle.
         url: where ``edgewise serve`` listens; ``None`` keeps everything on the device.
         options: policy, expected link, time-out, emulated slowdown.
+        outbox: where ``submit`` stores what must reach the server; closed with the session.
         clock: seconds that only go forward.
 
     Raises:
@@ -329,15 +378,25 @@ def connect(
     check_supported(opened.manifest)
     options = options or Options()
     routes = usable_routes(opened.manifest, options, online=url is not None)
+    submits = partial(_submitter, outbox, url=url, bundle=opened, options=options)
     if url is None or not any(route.server_part for route in routes):
-        return Session(opened, None, options, clock=clock)
+        return Session(opened, None, options, clock=clock, submitter=submits())
     link = HttpLink(url)
     try:
         offline = _greet(link, opened)
-        return Session(opened, link, options, offline=offline, clock=clock)
+        return Session(opened, link, options, offline=offline, clock=clock, submitter=submits())
     except BaseException:
         link.close()
         raise
+
+
+def _submitter(
+    outbox: Outbox | None, *, url: str | None, bundle: Bundle, options: Options
+) -> Submitter | None:
+    if outbox is None:
+        return None
+    link = None if url is None else HttpLink(url)  # its own: a time-out here cuts nothing there
+    return Submitter(outbox, link=link, bundle=bundle, options=options)
 
 
 def _greet(link: HttpLink, bundle: Bundle) -> str:

@@ -19,18 +19,30 @@ if TYPE_CHECKING:
     from edgewise.serving.app import create_app
     from edgewise.serving.process import RunningServer, server_process
     from edgewise.serving.server import serve
+    from edgewise.serving.submission_store import Stored, SubmissionStore
 
-__all__ = ["LOCAL_HOSTS", "Access", "RunningServer", "create_app", "serve", "server_process"]
+__all__ = [
+    "LOCAL_HOSTS",
+    "Access",
+    "RunningServer",
+    "Stored",
+    "SubmissionStore",
+    "create_app",
+    "serve",
+    "server_process",
+]
 
 _HOMES = {
     "LOCAL_HOSTS": "access",
     "Access": "access",
     "RunningServer": "process",
+    "Stored": "submission_store",
+    "SubmissionStore": "submission_store",
     "create_app": "app",
     "serve": "server",
     "server_process": "process",
 }
-_EXTRA = ("anyio", "httptools", "starlette", "uvicorn")
+_EXTRA = ("anyio", "httptools", "sqlalchemy", "starlette", "uvicorn")
 
 
 def __getattr__(name: str) -> object:

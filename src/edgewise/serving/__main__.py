@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port=options.port,
             threads=options.threads,
             access=Access(body_timeout_s=options.body_timeout_s),
+            submissions=options.submissions,
             on_ready=_announce,
         )
     except EdgewiseError as error:
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8000, help="0 takes any free one")
     parser.add_argument("--threads", type=int, default=1, help="threads of one engine run")
     parser.add_argument("--body-timeout-s", type=float, default=30.0, metavar="SECONDS")
+    parser.add_argument("--submissions", metavar="URL", help="store them in that database")
     parser.add_argument(
         "--end-with-stdin", action="store_true", help="end when standard input is closed"
     )

@@ -37,6 +37,8 @@ from edgewise.serving.intake import read_announced, read_small_body, read_tensor
 from edgewise.serving.parts import ServedBundle, load_bundle
 from edgewise.serving.replies import Reply, encode_outputs, reply_response
 from edgewise.serving.requests import Infer, read_body
+from edgewise.serving.submission_store import SubmissionStore
+from edgewise.serving.submissions import take_submission
 from edgewise.tensors import Array, Feeds
 from edgewise.wire import Message
 
@@ -81,6 +83,8 @@ class Desk:
         admission: what is under way.
         engines: runs at once; more wait, and the wait is reported as ``queue``.
         counts: what has been done.
+        submissions: where they go; ``None`` refuses them.
+        writers: submissions written at once.
     """
 
     served: ServedBundle
@@ -88,6 +92,8 @@ class Desk:
     admission: Admission
     engines: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
     counts: Counts = field(default_factory=Counts)
+    submissions: SubmissionStore | None = None
+    writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(4))
 
     async def live(self, _: Request) -> Response:
         """The process answers."""
@@ -169,6 +175,17 @@ class Desk:
         fields = {"Server-Timing": answer.timing.field, DIGEST_FIELD: self.served.digest}
         return await reply_response(answer.reply, request=request.headers, headers=fields)
 
+    async def submit(self, request: Request) -> Response:
+        """Store one submission, then acknowledge it."""
+        self._check_model(request)
+        return await take_submission(
+            request,
+            self.submissions,
+            access=self.access,
+            admission=self.admission,
+            writers=self.writers,
+        )
+
     def _check_model(self, request: Request) -> None:
         name = self.served.manifest.name
         if request.path_params["model"] != name:
@@ -190,13 +207,20 @@ class Desk:
         return JSONResponse(data, headers={DIGEST_FIELD: self.served.digest})
 
 
-def create_app(bundle: Bundle, *, threads: int = 1, access: Access | None = None) -> Starlette:
+def create_app(
+    bundle: Bundle,
+    *,
+    threads: int = 1,
+    access: Access | None = None,
+    submissions: SubmissionStore | None = None,
+) -> Starlette:
     """The ASGI application of one bundle; it is ready as soon as it exists.
 
     Args:
         bundle: its server parts are loaded and run once, here.
         threads: threads of one engine run.
         access: who is let in; this machine alone unless said.
+        submissions: where they are stored; without it they are refused.
 
     Raises:
         BadInput: when the bundle has nothing to serve, or its parts do not fit its routes.
@@ -211,6 +235,7 @@ def create_app(bundle: Bundle, *, threads: int = 1, access: Access | None = None
         access=access,
         admission=Admission(access),
         engines=anyio.CapacityLimiter(max(1, _cores() // threads)),
+        submissions=submissions,
     )
     app = Starlette(
         routes=_routes(desk),

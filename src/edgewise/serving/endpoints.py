@@ -92,6 +92,15 @@ ENDPOINTS = (
         refusals=(400, 404, 408, 409, 411, 413, 415, 503, 504),
     ),
     Endpoint(
+        paths=tuple(f"{path}/submit" for path in _BOTH),
+        answer="submit",
+        summary="Store what a device hands in, once under its key",
+        reply="SubmitReply",
+        method="POST",
+        request="SubmitRequest",
+        refusals=(400, 404, 408, 409, 411, 413, 415, 501, 503),
+    ),
+    Endpoint(
         paths=("/v2/repository/index",),
         answer="index",
         summary="Every model that this server has",
@@ -192,6 +201,8 @@ def _refused(status: int) -> Schema:
 
 
 def _body(schema: str) -> Schema:
+    if schema == "SubmitRequest":  # a frame: JSON of the length that a header says, then tensors
+        return {"required": True, "content": {"application/octet-stream": {}}}
     body: Schema = {
         "required": schema == "InferRequest",
         "content": {"application/json": {"schema": _named(schema)}},
@@ -212,6 +223,7 @@ _REASONS: Mapping[int, str] = {
     411: "No Content-Length",
     413: "Too long, before or after it is inflated",
     415: "Compressed in another way than gzip or deflate",
+    501: "This server does not take submissions",
     503: "Too much under way; Retry-After says when to come back",
     504: "The request's deadline passed before the network ran",
 }
@@ -303,6 +315,9 @@ _SCHEMAS: Schema = {
                 )
             )
         }
+    ),
+    "SubmitReply": _object(
+        {"key": _TEXT, "digest": _TEXT, "stored_at": _TEXT, "duplicate": _TRUTH}
     ),
     "IndexRequest": _object({}, {"ready": _TRUTH}),
     "Index": _list(_object({"name": _TEXT, "version": _TEXT, "state": _TEXT, "reason": _TEXT})),

@@ -18,18 +18,20 @@ from edgewise.errors import BadInput
 from edgewise.serving.access import Access
 from edgewise.serving.app import create_app
 from edgewise.serving.connection import bounded
+from edgewise.serving.submission_store import SubmissionStore
 
 _DRAIN_S = 10
 _BACKLOG = 512
 
 
-def serve(
+def serve(  # noqa: PLR0913 - each an operator's choice
     bundle_path: Path | str,
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
     threads: int = 1,
     access: Access | None = None,
+    submissions: SubmissionStore | str | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Answer requests until SIGTERM or SIGINT, then finish those under way.
@@ -40,6 +42,8 @@ def serve(
         port: 0 takes any free one.
         threads: threads of one engine run.
         access: who is let in; the names of this machine and ``host`` unless said.
+        submissions: where they are stored, or the address of a database for them as SQLAlchemy
+            writes it; without it they are refused.
         on_ready: called once, with the server's URL, when it answers.
 
     Raises:
@@ -48,7 +52,8 @@ def serve(
     bundle = open_bundle(bundle_path)
     check_supported(bundle.manifest)
     access = access or Access(allowed_hosts=_names(host))
-    app = create_app(bundle, threads=threads, access=access)
+    store = SubmissionStore(submissions) if isinstance(submissions, str) else submissions
+    app = create_app(bundle, threads=threads, access=access, submissions=store)
     with contextlib.closing(listen(host, port)) as listener:
         config = uvicorn.Config(
             app,
