@@ -302,6 +302,8 @@ def connect(
     *,
     options: Options | None = None,
     clock: Clock = time.perf_counter,
+    api_key: str | None = None,
+    ca_path: Path | str | None = None,
 ) -> Session:
     """Open the device half of a bundle, and a link to its cloud half.
 
@@ -313,6 +315,8 @@ def connect(
         url: where ``edgewise serve`` listens; ``None`` keeps everything on the device.
         options: policy, expected link, time-out, emulated slowdown.
         clock: seconds that only go forward.
+        api_key: shown to the server with every request, when it asks for keys.
+        ca_path: PEM; trust these certificates instead of those that the system trusts.
 
     Raises:
         BadInput: when the bundle is broken or from a later edgewise, the server serves another
@@ -331,7 +335,7 @@ def connect(
     routes = usable_routes(opened.manifest, options, online=url is not None)
     if url is None or not any(route.server_part for route in routes):
         return Session(opened, None, options, clock=clock)
-    link = HttpLink(url)
+    link = HttpLink(url, api_key=api_key, ca_path=ca_path)
     try:
         offline = _greet(link, opened)
         return Session(opened, link, options, offline=offline, clock=clock)

@@ -16,7 +16,6 @@ import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -24,7 +23,9 @@ from starlette.routing import Route
 from edgewise.bundle import Bundle
 from edgewise.engines import Engine
 from edgewise.errors import BadInput
-from edgewise.serving.access import Access, Admission, Guard, error_reply, refusal
+from edgewise.serving.access import Access, Admission, error_reply, refusal
+from edgewise.serving.account import account_of
+from edgewise.serving.layers import build_layers
 from edgewise.serving.parts import ServedBundle, load_bundle
 from edgewise.serving.requests import Infer, declared_bytes, header_bytes, read_body, read_infer
 from edgewise.tensors import OIP_DATATYPES, Array, Feeds, TensorSpec
@@ -123,6 +124,7 @@ class Desk:
         with self.admission.of(body_bytes):
             body = await read_body(request, body_bytes, access=self.access)
             asked = read_infer(body, self.served, header_bytes=start)
+            account_of(request.scope).open(asked)
             answer = await anyio.to_thread.run_sync(
                 _compute,
                 asked,
@@ -183,15 +185,17 @@ def create_app(bundle: Bundle, *, threads: int = 1, access: Access | None = None
         admission=Admission(access),
         engines=anyio.CapacityLimiter(max(1, _cores() // threads)),
     )
+    layers = build_layers(desk.served, access=access, version=_package_version())
     app = Starlette(
         routes=_routes(desk),
-        middleware=[Middleware(Guard, access=access)],
+        middleware=layers.middleware,
         exception_handlers={
             HTTPException: _answer_refusal,
             BadInput: _answer_bad_input,
         },
     )
     app.router.redirect_slashes = False
+    app.state.layers = layers
     return app
 
 
