@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edgewise.serving.access import error_reply
 from edgewise.serving.account import Account, account_of
 from edgewise.serving.logs import RequestLog
 from edgewise.serving.metrics import Meters
@@ -75,6 +77,12 @@ class Observer:
             self.meters.begin()
         try:
             await self.app(scope, _counting(receive, account), _noting(send, account))
+        except asyncio.CancelledError:
+            # Only the end of the server cancels a request, and whoever asked is to know.
+            account.refused = "cut_off"
+            if account.status is None:
+                reply = error_reply(503, "this server has ended", {"Connection": "close"})
+                await reply(scope, receive, _noting(send, account))
         finally:
             account.total_s = self.clock() - start_s
             self._tell(account)

@@ -114,9 +114,10 @@ def _logged(layers: Layers, url: str, form: LogForm) -> Iterator[None]:
     if form is LogForm.OFF:
         yield
         return
-    failures = logging.getLogger("edgewise.serving")
+    loggers = [logging.getLogger(name) for name in ("edgewise.serving", "uvicorn", "asyncio")]
     handler = FailureLines(layers.log)
-    failures.addHandler(handler)
+    for logger in loggers:
+        logger.addHandler(handler)
     layers.log.start()
     layers.log.event("serving", url=url)
     try:
@@ -124,7 +125,8 @@ def _logged(layers: Layers, url: str, form: LogForm) -> Iterator[None]:
     finally:
         layers.log.event("ended")
         layers.log.close()
-        failures.removeHandler(handler)
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
 def listen(host: str, port: int) -> socket.socket:
