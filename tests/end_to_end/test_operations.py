@@ -261,6 +261,35 @@ def test_keys_that_cannot_be_made(words: tuple[str, ...], said: str) -> None:
     refused(type_command(*words), said=said)
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+def test_keys_are_taken_back_without_a_restart(bundle: Bundle, tmp_path: Path) -> None:
+    old, new = _make("old"), _make("new")
+    file = tmp_path / "keys.toml"
+    file.write_text(write_entry(old.entry))
+    with serving(bundle.path, "--api-keys", str(file), "--log", "json") as (url, process):
+        assert infer(url, **_bearer(old)).status == 200
+        file.write_text("nonsense")
+        process.send_signal(signal.SIGHUP)
+        assert "the keys stay as they were: expected API keys" in _next(process, "failure")["what"]
+        assert infer(url, **_bearer(old)).status == 200
+        file.write_text(write_entry(new.entry))
+        process.send_signal(signal.SIGHUP)
+        assert _next(process, "keys")["count"] == 1
+        assert infer(url, **_bearer(old)).status == 401
+        assert infer(url, **_bearer(new)).status == 200
+        _end(process)
+
+
+def _next(process: subprocess.Popen[str], event: str) -> dict[str, object]:
+    """The next line of the log about an event."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        fields: dict[str, object] = json.loads(line)
+        if fields["event"] == event:
+            return fields
+    raise AssertionError(f"no {event!r} before the log ended")
+
+
 def test_a_file_without_keys_starts_no_server(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "keys.toml").write_text("")
     typed = type_command("serve", bundle.path, "--api-keys", tmp_path / "keys.toml")

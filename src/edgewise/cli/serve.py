@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ def add_command(commands: Commands) -> None:
 
 def _add_operations(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--api-keys", type=Path, metavar="FILE", help="let in these keys (see: edgewise keys new)"
+        "--api-keys", type=Path, metavar="FILE", help="let in these keys; read again on SIGHUP"
     )
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
@@ -91,8 +92,10 @@ def execute(args: argparse.Namespace) -> int:
 def _operations(args: argparse.Namespace) -> Operations:
     from edgewise.serving import LogForm, Operations, read_keys
 
+    read_again = None if args.api_keys is None else partial(read_keys, args.api_keys)
     return Operations(
-        keys=None if args.api_keys is None else read_keys(args.api_keys),
+        keys=None if read_again is None else read_again(),
+        read_keys_again=read_again,
         metrics=not args.no_metrics,
         log=LogForm(args.log),
         name_keys=args.name_keys,

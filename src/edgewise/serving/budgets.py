@@ -60,12 +60,17 @@ class Budget:
     """
 
     def __init__(self, entry: KeyEntry, *, clock: Callable[[], float]) -> None:
-        self.name = entry.name
+        self.entry = entry
         self._clock = clock
         self._concurrent = entry.concurrent
         self._items = self._bucket(entry.items_per_s, least=1.0)
         self._compute_ms = self._bucket(entry.compute_ms_per_s, least=1.0)
         self.under_way = 0
+
+    @property
+    def name(self) -> str:
+        """The operator's name for the key."""
+        return self.entry.name
 
     def retry_after_s(self, *, items: int = 1) -> int | None:
         """Whole seconds until there is room for so many items; ``None`` when there is now."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -13,8 +12,8 @@ from edgewise.errors import BadInput
 from edgewise.serving.access import error_reply
 from edgewise.serving.account import Account, account_of, over_budget
 from edgewise.serving.budgets import Budget
+from edgewise.serving.doors import Doors
 from edgewise.serving.draining import Draining
-from edgewise.serving.keys import KeyRing
 from edgewise.serving.metrics import CONTENT_TYPE, Meters
 
 KEY_FIELD = "Edgewise-Key"
@@ -28,27 +27,18 @@ class Gate:
 
     Args:
         app: the endpoints.
-        keys: asked for, but on health, when given.
+        doors: the keys that are let in; health is open.
         meters: shown on ``/metrics`` when given.
         draining: not ready once it has begun.
-        clock: seconds that only go forward.
     """
 
     def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        keys: KeyRing | None,
-        meters: Meters | None,
-        draining: Draining,
-        clock: Callable[[], float],
+        self, app: ASGIApp, *, doors: Doors, meters: Meters | None, draining: Draining
     ) -> None:
         self._app = app
-        self._keys = keys
+        self._doors = doors
         self._meters = meters
         self._draining = draining
-        entries = keys.entries if keys else ()
-        self._budgets = {entry.name: Budget(entry, clock=clock) for entry in entries}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, pass it on, or refuse it."""
@@ -76,26 +66,21 @@ class Gate:
         if account.endpoint in _OPEN:
             return None
         headers = Headers(scope=scope)
-        if self._keys is not None:
-            account.budget = self._budget_of(self._keys, headers)
+        if self._doors.are_guarded:
+            account.budget = self._doors.budget_of(key_of(headers))
         if account.endpoint == "metrics" and self._meters is not None:
             return self._metrics(self._meters, scope, headers, account)
-        if self._keys is not None and account.budget is None:
+        if self._doors.are_guarded and account.budget is None:
             return _no_key(account)
         if account.endpoint == "infer" and account.budget is not None:
             return _over_budget(account, account.budget)
         return None
 
-    def _budget_of(self, keys: KeyRing, headers: Headers) -> Budget | None:
-        key = key_of(headers)
-        entry = keys.find(key) if key else None
-        return self._budgets[entry.name] if entry else None
-
     def _metrics(
         self, meters: Meters, scope: Scope, headers: Headers, account: Account
     ) -> Response:
         if account.budget is None and not is_local(scope, headers):
-            if self._keys is not None:
+            if self._doors.are_guarded:
                 return _no_key(account)
             account.refused = "metrics"
             return error_reply(403, "metrics are shown on the server's own machine alone")

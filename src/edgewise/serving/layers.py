@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from starlette.middleware import Middleware
 
 from edgewise.serving.access import Access, Guard
+from edgewise.serving.doors import Doors
 from edgewise.serving.draining import Draining
 from edgewise.serving.gate import Gate
 from edgewise.serving.logs import RequestLog
@@ -24,11 +25,13 @@ class Layers:
     Args:
         middleware: from the outermost in.
         draining: to be begun when the process is told to end.
+        doors: to be changed when the operator changes the keys.
         log: to be started and closed with the process.
     """
 
     middleware: tuple[Middleware, ...]
     draining: Draining
+    doors: Doors
     log: RequestLog
 
 
@@ -45,6 +48,7 @@ def build_layers(served: ServedBundle, *, access: Access, version: str) -> Layer
     """
     chosen = access.operations
     draining = Draining(notice_s=chosen.notice_s, clock=time.monotonic)
+    doors = Doors(chosen.keys, clock=time.monotonic)
     log = RequestLog(
         chosen.log, stream=sys.stderr, wall_clock=time.time, name_keys=chosen.name_keys
     )
@@ -56,6 +60,6 @@ def build_layers(served: ServedBundle, *, access: Access, version: str) -> Layer
     middleware = (
         Middleware(Observer, log=log, meters=meters, clock=time.perf_counter),
         Middleware(Guard, access=access),
-        Middleware(Gate, keys=chosen.keys, meters=meters, draining=draining, clock=time.monotonic),
+        Middleware(Gate, doors=doors, meters=meters, draining=draining),
     )
-    return Layers(middleware=middleware, draining=draining, log=log)
+    return Layers(middleware=middleware, draining=draining, doors=doors, log=log)

@@ -149,7 +149,7 @@ def write_line(form: LogForm, wall_s: float, name: str, fields: Mapping[str, Val
 
 
 def _shorten(key: str, value: Value) -> Value:
-    limit = _MAX_TRACE if key == "trace" else _MAX_TEXT
+    limit = _MAX_TRACE if key in ("trace", "what") else _MAX_TEXT
     return value[:limit] if isinstance(value, str) else value
 
 

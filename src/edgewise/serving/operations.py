@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,6 +24,7 @@ class Operations:
 
     Args:
         keys: asked for when given; health stays open.
+        read_keys_again: called on SIGHUP for the keys to let in from then on.
         metrics: whether ``/metrics`` answers: on this machine, and to whoever has a key.
         log: one line per request on stderr, in this form.
         name_keys: whether metrics and log say which key asked, by the operator's name for it.
@@ -35,6 +37,7 @@ class Operations:
     """
 
     keys: KeyRing | None = None
+    read_keys_again: Callable[[], KeyRing] | None = None
     metrics: bool = False
     log: LogForm = LogForm.OFF
     name_keys: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import logging
@@ -16,15 +17,16 @@ from types import FrameType
 import uvicorn
 
 from edgewise.bundle import check_supported, open_bundle
-from edgewise.errors import BadInput
+from edgewise.errors import BadInput, EdgewiseError
 from edgewise.serving.access import Access
 from edgewise.serving.app import create_app
 from edgewise.serving.connection import bounded
 from edgewise.serving.layers import Layers
 from edgewise.serving.logs import FailureLines
-from edgewise.serving.operations import LogForm
+from edgewise.serving.operations import LogForm, Operations
 
 _BACKLOG = 512
+_log = logging.getLogger("edgewise.serving")
 
 
 def serve(
@@ -74,22 +76,44 @@ def serve(
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
         url = _url(listener, host, scheme="http" if chosen.tls is None else "https")
         layers: Layers = app.state.layers
-        server = _Server(config, layers=layers, announce=lambda: on_ready and on_ready(url))
+        server = _Server(
+            config, layers=layers, chosen=chosen, announce=lambda: on_ready and on_ready(url)
+        )
         with _signals_end_quietly(), _logged(layers, url, chosen.log):
             server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     def __init__(
-        self, config: uvicorn.Config, *, layers: Layers, announce: Callable[[], object]
+        self,
+        config: uvicorn.Config,
+        *,
+        layers: Layers,
+        chosen: Operations,
+        announce: Callable[[], object],
     ) -> None:
         super().__init__(config)
         self._layers = layers
+        self._read_keys_again = chosen.read_keys_again
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        if self._read_keys_again is not None and hasattr(signal, "SIGHUP"):
+            with contextlib.suppress(RuntimeError, ValueError):  # not in the main thread
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._change_keys)
         self._announce()
+
+    def _change_keys(self) -> None:
+        """Let in the keys that the file holds now; a file that holds none changes nothing."""
+        assert self._read_keys_again is not None  # or nobody would call
+        try:
+            keys = self._read_keys_again()
+        except EdgewiseError as error:
+            _log.error("the keys stay as they were: %s", error)
+            return
+        self._layers.doors.change(keys)
+        self._layers.log.event("keys", count=len(keys.entries))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Give notice on the first signal; a second one ends the notice."""
