@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 from edgewise.cli.console import note
@@ -12,7 +13,9 @@ from edgewise.records import read_start
 
 KEY_VARIABLE = "EDGEWISE_API_KEY"
 _MAX_KEY_BYTES = 4096
-_LOOPBACK = ("http://127.", "http://localhost", "http://[::1]")
+_UNENCRYPTED_ELSEWHERE = re.compile(
+    r"http://(?!(?:127(?:\.[0-9]{1,3}){3}|localhost|\[::1\])(?:[:/]|$))", re.IGNORECASE
+)
 
 
 def add_credentials(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +51,6 @@ def read_api_key(path: Path | None, *, server: str | None) -> str | None:
                 found="nothing" if not key else "more than a key",
                 remedy="write the key alone into it, as 'edgewise keys new' printed it",
             )
-    if key and server and server.startswith("http://") and not server.startswith(_LOOPBACK):
+    if key and server and _UNENCRYPTED_ELSEWHERE.match(server):
         note("warning: the API key travels unencrypted; serve with --tls-cert and use https")
     return key
