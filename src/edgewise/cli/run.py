@@ -14,6 +14,7 @@ import numpy as np
 from edgewise.bundle import Bundle, open_bundle
 from edgewise.catalog import load_link
 from edgewise.cli.console import Commands, add_json, note, print_json, printable
+from edgewise.cli.credentials import add_credentials, read_api_key
 from edgewise.cli.options import duration
 from edgewise.errors import BadInput, MissingExtra
 from edgewise.records import write_record
@@ -37,6 +38,7 @@ def add_command(commands: Commands) -> None:
         "inputs", metavar="INPUT", nargs="+", type=Path, help="photos, .npy, .npz, folders"
     )
     parser.add_argument("--server", metavar="URL", help="where the cloud half listens")
+    add_credentials(parser)
     parser.add_argument("--link", help="what the link is like: name, TOML file, or up=...,rtt=...")
     parser.add_argument("--policy", choices=POLICIES, default=POLICIES[0])
     parser.add_argument("--raw-input-stays", action="store_true", help="never send the input")
@@ -56,7 +58,8 @@ def execute(args: argparse.Namespace) -> int:
     bundle = open_bundle(args.bundle)
     files = list(_find_files(args.inputs))
     results = []
-    with connect(bundle, args.server, options=options) as session:
+    key = read_api_key(args.api_key_file, server=args.server)
+    with connect(bundle, args.server, options=options, api_key=key, ca_path=args.ca) as session:
         if args.slowdown > 1:
             note(f"emulating a device {args.slowdown:g} times slower than this machine")
         for name, answer in _answers(args, session, _read_inputs(files, bundle)):

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgewise.cli.console import Commands, add_json, note, print_json
+from edgewise.cli.options import duration
+from edgewise.errors import BadInput
+
+if TYPE_CHECKING:
+    import ssl
+
+    from edgewise.serving import Operations
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# The words of edgewise.serving.LogForm, which --help should not load.
+LOG_FORMS = ("human", "json", "off")
 
 
 def add_command(commands: Commands) -> None:
@@ -25,8 +37,34 @@ def add_command(commands: Commands) -> None:
         metavar="URL",
         help="store what devices submit in that database, such as sqlite:///submissions.db",
     )
+    _add_operations(parser)
     add_json(parser)
     parser.set_defaults(execute=execute)
+
+
+def _add_operations(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--api-keys", type=Path, metavar="FILE", help="let in these keys; read again on SIGHUP"
+    )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
+    parser.add_argument(
+        "--no-metrics", action="store_true", help="nothing on /metrics (on for this machine)"
+    )
+    parser.add_argument("--log", choices=LOG_FORMS, default="human", help="lines on stderr")
+    parser.add_argument(
+        "--name-keys", action="store_true", help="log and metrics say which key asked"
+    )
+    parser.add_argument(
+        "--notice",
+        type=duration,
+        default=0.0,
+        metavar="TIME",
+        help="after SIGTERM, not ready but answering (0s)",
+    )
+    parser.add_argument(
+        "--drain", type=duration, default=10.0, metavar="TIME", help="then finish within (10s)"
+    )
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -38,15 +76,13 @@ def execute(args: argparse.Namespace) -> int:
             print_json({"url": url})
         else:
             print(f"serving {args.bundle} at {url} (stop with Ctrl-C)", flush=True)
-            note(f"next: edgewise run {args.bundle} --server {url} PHOTO")
+            _tell(args, f"next: edgewise run {args.bundle} --server {url} PHOTO")
 
-    access = (
-        Access(allowed_hosts=(*LOCAL_HOSTS, _host_name(args.host), *args.allow_host))
-        if args.allow_host
-        else None
+    _warn(args)
+    access = Access(
+        allowed_hosts=(*LOCAL_HOSTS, _host_name(args.host), *args.allow_host),
+        operations=_operations(args),
     )
-    if args.host not in _LOOPBACK and not args.json:
-        note(f"warning: {args.host} can be reached from other machines, and there is no password")
     serve(
         args.bundle,
         host=args.host,
@@ -57,6 +93,56 @@ def execute(args: argparse.Namespace) -> int:
         on_ready=ready,
     )
     return 0
+
+
+def _operations(args: argparse.Namespace) -> Operations:
+    from edgewise.serving import LogForm, Operations, read_keys
+
+    read_again = None if args.api_keys is None else partial(read_keys, args.api_keys)
+    return Operations(
+        keys=None if read_again is None else read_again(),
+        read_keys_again=read_again,
+        metrics=not args.no_metrics,
+        log=LogForm(args.log),
+        name_keys=args.name_keys,
+        tls=_tls(args.tls_cert, args.tls_key),
+        notice_s=args.notice,
+        drain_s=args.drain,
+    )
+
+
+def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    from edgewise.serving import server_context
+
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        raise BadInput(
+            expected="--tls-cert and --tls-key together",
+            found=f"only --tls-{'key' if cert is None else 'cert'}",
+            remedy="pass both files",
+        )
+    return server_context(cert, key)
+
+
+def _warn(args: argparse.Namespace) -> None:
+    if args.host in _LOOPBACK or args.json:
+        return
+    if args.api_keys is None:
+        _tell(
+            args,
+            f"warning: {args.host} can be reached from other machines, and there is no password",
+        )
+    elif args.tls_cert is None:
+        _tell(
+            args,
+            f"warning: keys travel to {args.host} unencrypted; pass --tls-cert and --tls-key",
+        )
+
+
+def _tell(args: argparse.Namespace, text: str) -> None:
+    """A note in the form of the log, so that whoever reads JSON lines finds nothing else."""
+    note(json.dumps({"event": "note", "text": text}) if args.log == "json" else text)
 
 
 def _host_name(host: str) -> str:

@@ -15,9 +15,9 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from edgewise.errors import LinkFailed
+from edgewise.running.credentials import certificate_words
 
 _CHUNK_BYTES = 65_536
-_KINDS: Mapping[str, type[HTTPConnection]] = {"http": HTTPConnection, "https": HTTPSConnection}
 
 TIMEOUTS = (TimeoutError, urllib3.exceptions.TimeoutError)
 FAILURES = (OSError, HTTPException, urllib3.exceptions.HTTPError)
@@ -45,10 +45,17 @@ class Connection:
         scheme: http or https.
         host: a name or an address.
         port: ``None`` takes the scheme's own.
+        tls: how https is spoken, and whose certificates are trusted.
     """
 
-    def __init__(self, scheme: str, host: str, port: int | None) -> None:
-        self._http = _KINDS[scheme](host, port)
+    def __init__(
+        self, scheme: str, host: str, port: int | None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._http: HTTPConnection = (
+            HTTPSConnection(host, port, ssl_context=tls)
+            if scheme == "https"
+            else HTTPConnection(host, port)
+        )
         self._sock: socket.socket | None = None
         self._response: urllib3.BaseHTTPResponse | None = None
         self._lock = threading.Lock()
@@ -153,6 +160,8 @@ def explain(error: Exception) -> str:
     """
     if isinstance(error.__cause__, ConnectionRefusedError):
         return "the connection was refused"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return certificate_words(error)
     for kind, words in _CAUSES:
         if isinstance(error, kind):
             return words
@@ -169,7 +178,6 @@ def _left_s(until_s: float) -> float:
 _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (urllib3.exceptions.NameResolutionError, "the server's name is not known"),
     (urllib3.exceptions.NewConnectionError, "there is no way to the server"),
-    (ssl.SSLCertVerificationError, "the server's certificate is not trusted"),
     (ssl.SSLError, "the encryption failed"),
     (urllib3.exceptions.ProtocolError, "the connection broke"),
     (OSError, "the connection broke"),

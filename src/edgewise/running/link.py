@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ import urllib3
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.records import parse_json
 from edgewise.running.connection import FAILURES, TIMEOUTS, Connection, HttpRequest, explain
+from edgewise.running.credentials import client_context, key_fields
 from edgewise.wire import (
     HEADER_LENGTH_FIELD,
     Bound,
@@ -95,17 +97,26 @@ class HttpLink:
 
     Args:
         url: where the server listens, such as ``http://127.0.0.1:8000``.
+        api_key: sent with every request, to this server alone.
+        ca_path: PEM; trust these certificates instead of those that the system trusts.
 
     Raises:
-        BadInput: when it is no such address.
+        BadInput: when it is no such address, key or file.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, *, api_key: str | None = None, ca_path: Path | str | None = None
+    ) -> None:
         parsed = _parse(url)
         self.url = url
         self._prefix = (parsed.path or "").rstrip("/")
+        self._fields = key_fields(api_key)
         self._connect = partial(
-            Connection, str(parsed.scheme), str(parsed.host).strip("[]"), parsed.port
+            Connection,
+            str(parsed.scheme),
+            str(parsed.host).strip("[]"),
+            parsed.port,
+            client_context(ca_path) if parsed.scheme == "https" else None,
         )
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
@@ -120,12 +131,14 @@ class HttpLink:
             BadInput: when what answers does not serve such a model, nor will it later.
         """
         until_s = time.perf_counter() + timeout_s
-        asked = HttpRequest(method="GET", path=self._path(model), headers={})
+        asked = HttpRequest(method="GET", path=self._path(model), headers=self._fields)
         with self._borrowed() as connection:
             response = connection.ask(asked, until_s=until_s)
             raw = connection.read(response, limit_bytes=_MAX_METADATA_BYTES, until_s=until_s)
         if response.status >= 500 or response.status in _BUSY:
             raise LinkFailed(refusal_words(response.status, raw))
+        if response.status == 401:
+            raise self._not_let_in()
         if response.status != 200:
             raise self._not_serving(model, f"one that answered {_words(response.status, raw)}")
         if _json_field(raw, "name") != model:
@@ -143,6 +156,7 @@ class HttpLink:
             headers={
                 HEADER_LENGTH_FIELD: str(frame.header_bytes),
                 "Content-Type": "application/octet-stream",
+                **self._fields,
             },
         )
         start_s = time.perf_counter()
@@ -187,6 +201,7 @@ class HttpLink:
             headers={
                 HEADER_LENGTH_FIELD: str(frame.header_bytes),
                 "Content-Type": "application/octet-stream",
+                **self._fields,
             },
         )
         with self._borrowed() as connection:
@@ -240,6 +255,13 @@ class HttpLink:
 
     def _path(self, model: str) -> str:
         return f"{self._prefix}/v2/models/{quote(model, safe='')}"
+
+    def _not_let_in(self) -> BadInput:
+        return BadInput(
+            expected=f"an API key that the server at {self.url} knows",
+            found="another one" if self._fields else "none",
+            remedy="pass it with --api-key-file FILE, or in the variable EDGEWISE_API_KEY",
+        )
 
     def _not_serving(self, model: str, found: str) -> BadInput:
         return BadInput(

@@ -343,13 +343,15 @@ class Session:
         )
 
 
-def connect(
+def connect(  # noqa: PLR0913 - each the choice of whoever runs the device
     bundle: Bundle | Path | str,
     url: str | None,
     *,
     options: Options | None = None,
     outbox: Outbox | None = None,
     clock: Clock = time.perf_counter,
+    api_key: str | None = None,
+    ca_path: Path | str | None = None,
 ) -> Session:
     """Open the device half of a bundle, and a link to its cloud half.
 
@@ -362,6 +364,8 @@ def connect(
         options: policy, expected link, time-out, emulated slowdown.
         outbox: where ``submit`` stores what must reach the server; closed with the session.
         clock: seconds that only go forward.
+        api_key: shown to the server with every request, when it asks for keys.
+        ca_path: PEM; trust these certificates instead of those that the system trusts.
 
     Raises:
         BadInput: when the bundle is broken or from a later edgewise, the server serves another
@@ -378,10 +382,11 @@ def connect(
     check_supported(opened.manifest)
     options = options or Options()
     routes = usable_routes(opened.manifest, options, online=url is not None)
-    submits = partial(_submitter, outbox, url=url, bundle=opened, options=options)
-    if url is None or not any(route.server_part for route in routes):
+    open_link = partial(HttpLink, url, api_key=api_key, ca_path=ca_path) if url else None
+    submits = partial(_submitter, outbox, open_link, bundle=opened, options=options)
+    if open_link is None or not any(route.server_part for route in routes):
         return Session(opened, None, options, clock=clock, submitter=submits())
-    link = HttpLink(url)
+    link = open_link()
     try:
         offline = _greet(link, opened)
         return Session(opened, link, options, offline=offline, clock=clock, submitter=submits())
@@ -391,11 +396,15 @@ def connect(
 
 
 def _submitter(
-    outbox: Outbox | None, *, url: str | None, bundle: Bundle, options: Options
+    outbox: Outbox | None,
+    open_link: Callable[[], HttpLink] | None,
+    *,
+    bundle: Bundle,
+    options: Options,
 ) -> Submitter | None:
     if outbox is None:
         return None
-    link = None if url is None else HttpLink(url)  # its own: a time-out here cuts nothing there
+    link = None if open_link is None else open_link()  # its own: a time-out here cuts none there
     return Submitter(outbox, link=link, bundle=bundle, options=options)
 
 

@@ -17,30 +17,51 @@ from edgewise.errors import MissingExtra
 if TYPE_CHECKING:
     from edgewise.serving.access import LOCAL_HOSTS, Access
     from edgewise.serving.app import create_app
+    from edgewise.serving.keys import KeyEntry, KeyRing, NewKey, new_key, read_keys, write_entry
+    from edgewise.serving.operations import LogForm, Operations
     from edgewise.serving.process import RunningServer, server_process
     from edgewise.serving.server import serve
     from edgewise.serving.submission_store import Stored, SubmissionStore
+    from edgewise.serving.tls import server_context
 
 __all__ = [
     "LOCAL_HOSTS",
     "Access",
+    "KeyEntry",
+    "KeyRing",
+    "LogForm",
+    "NewKey",
+    "Operations",
     "RunningServer",
     "Stored",
     "SubmissionStore",
     "create_app",
+    "new_key",
+    "read_keys",
     "serve",
+    "server_context",
     "server_process",
+    "write_entry",
 ]
 
 _HOMES = {
     "LOCAL_HOSTS": "access",
     "Access": "access",
+    "KeyEntry": "keys",
+    "KeyRing": "keys",
+    "LogForm": "operations",
+    "NewKey": "keys",
+    "Operations": "operations",
     "RunningServer": "process",
     "Stored": "submission_store",
     "SubmissionStore": "submission_store",
     "create_app": "app",
+    "new_key": "keys",
+    "read_keys": "keys",
     "serve": "server",
+    "server_context": "tls",
     "server_process": "process",
+    "write_entry": "keys",
 }
 _EXTRA = ("anyio", "httptools", "sqlalchemy", "starlette", "uvicorn")
 

@@ -15,7 +15,6 @@ import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -23,7 +22,8 @@ from starlette.routing import Route
 from edgewise.bundle import Bundle
 from edgewise.engines import Engine
 from edgewise.errors import BadInput
-from edgewise.serving.access import Access, Admission, Guard, error_reply, refusal
+from edgewise.serving.access import Access, Admission, error_reply, refusal
+from edgewise.serving.account import account_of
 from edgewise.serving.counting import Counts
 from edgewise.serving.descriptions import (
     VERSION,
@@ -34,6 +34,7 @@ from edgewise.serving.descriptions import (
 )
 from edgewise.serving.endpoints import ENDPOINTS, openapi
 from edgewise.serving.intake import read_announced, read_small_body, read_tensors
+from edgewise.serving.layers import build_layers
 from edgewise.serving.parts import ServedBundle, load_bundle
 from edgewise.serving.replies import Reply, encode_outputs, reply_response
 from edgewise.serving.requests import Infer, read_body
@@ -159,6 +160,7 @@ class Desk:
                 body = await read_body(request, announced.body_bytes, access=self.access)
                 arrived_s = time.perf_counter()
                 asked = await read_tensors(body, announced, self.served)
+                account_of(request.scope).open(asked)
                 answer = await anyio.to_thread.run_sync(
                     _compute,
                     asked,
@@ -237,15 +239,17 @@ def create_app(
         engines=anyio.CapacityLimiter(max(1, _cores() // threads)),
         submissions=submissions,
     )
+    layers = build_layers(desk.served, access=access, version=str(server_metadata()["version"]))
     app = Starlette(
         routes=_routes(desk),
-        middleware=[Middleware(Guard, access=access)],
+        middleware=layers.middleware,
         exception_handlers={
             HTTPException: _answer_refusal,
             BadInput: _answer_bad_input,
         },
     )
     app.router.redirect_slashes = False
+    app.state.layers = layers
     return app
 
 

@@ -89,7 +89,7 @@ ENDPOINTS = (
         reply="InferReply",
         method="POST",
         request="InferRequest",
-        refusals=(400, 404, 408, 409, 411, 413, 415, 503, 504),
+        refusals=(400, 401, 404, 408, 409, 411, 413, 415, 429, 503, 504),
     ),
     Endpoint(
         paths=tuple(f"{path}/submit" for path in _BOTH),
@@ -98,7 +98,7 @@ ENDPOINTS = (
         reply="SubmitReply",
         method="POST",
         request="SubmitRequest",
-        refusals=(400, 404, 408, 409, 411, 413, 415, 501, 503),
+        refusals=(400, 401, 404, 408, 409, 411, 413, 415, 501, 503),
     ),
     Endpoint(
         paths=("/v2/repository/index",),
@@ -216,6 +216,7 @@ def _named(name: str) -> Schema:
 
 _REASONS: Mapping[int, str] = {
     400: "The request is not one that a route takes",
+    401: "No key, or one that this server does not know",
     403: "Not from outside",
     404: "Another model or version",
     408: "The body came too slowly",
@@ -223,6 +224,7 @@ _REASONS: Mapping[int, str] = {
     411: "No Content-Length",
     413: "Too long, before or after it is inflated",
     415: "Compressed in another way than gzip or deflate",
+    429: "This key's budget is used up; Retry-After says when to come back",
     501: "This server does not take submissions",
     503: "Too much under way; Retry-After says when to come back",
     504: "The request's deadline passed before the network ran",

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import logging
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
 from edgewise.bundle import check_supported, open_bundle
-from edgewise.errors import BadInput
+from edgewise.errors import BadInput, EdgewiseError
 from edgewise.serving.access import Access
 from edgewise.serving.app import create_app
 from edgewise.serving.connection import bounded
+from edgewise.serving.layers import Layers
+from edgewise.serving.logs import FailureLines
+from edgewise.serving.operations import LogForm, Operations
 from edgewise.serving.submission_store import SubmissionStore
 
-_DRAIN_S = 10
 _BACKLOG = 512
+_log = logging.getLogger("edgewise.serving")
 
 
 def serve(  # noqa: PLR0913 - each an operator's choice
@@ -54,6 +60,7 @@ def serve(  # noqa: PLR0913 - each an operator's choice
     access = access or Access(allowed_hosts=_names(host))
     store = SubmissionStore(submissions) if isinstance(submissions, str) else submissions
     app = create_app(bundle, threads=threads, access=access, submissions=store)
+    chosen = access.operations
     with contextlib.closing(listen(host, port)) as listener:
         config = uvicorn.Config(
             app,
@@ -67,23 +74,88 @@ def serve(  # noqa: PLR0913 - each an operator's choice
             proxy_headers=False,
             backlog=_BACKLOG,
             timeout_keep_alive=max(1, round(access.keep_alive_s)),
-            timeout_graceful_shutdown=_DRAIN_S,
+            timeout_graceful_shutdown=max(1, round(chosen.drain_s)),
+            ssl_context_factory=_context_factory(chosen.tls),
         )
         # Below errors uvicorn logs each malformed request: a stranger could fill the disk.
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
-        server = _Server(config, announce=lambda: on_ready and on_ready(_url(listener, host)))
-        with _signals_end_quietly():
+        url = _url(listener, host, scheme="http" if chosen.tls is None else "https")
+        layers: Layers = app.state.layers
+        server = _Server(
+            config, layers=layers, chosen=chosen, announce=lambda: on_ready and on_ready(url)
+        )
+        with _signals_end_quietly(), _logged(layers, url, chosen.log):
             server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, *, announce: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        layers: Layers,
+        chosen: Operations,
+        announce: Callable[[], object],
+    ) -> None:
         super().__init__(config)
+        self._layers = layers
+        self._read_keys_again = chosen.read_keys_again
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        if self._read_keys_again is not None and hasattr(signal, "SIGHUP"):
+            with contextlib.suppress(RuntimeError, ValueError):  # not in the main thread
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._change_keys)
         self._announce()
+
+    def _change_keys(self) -> None:
+        """Let in the keys that the file holds now; a file that holds none changes nothing."""
+        assert self._read_keys_again is not None  # or nobody would call
+        try:
+            keys = self._read_keys_again()
+        except EdgewiseError as error:
+            _log.error("the keys stay as they were: %s", error)
+            return
+        self._layers.doors.change(keys)
+        self._layers.log.event("keys", count=len(keys.entries))
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Give notice on the first signal; a second one ends the notice."""
+        draining = self._layers.draining
+        if draining.has_begun:
+            super().handle_exit(sig, frame)
+        draining.begin()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether it is time to take no more connections."""
+        return await super().on_tick(counter) or self._layers.draining.is_deaf
+
+
+def _context_factory(
+    tls: ssl.SSLContext | None,
+) -> Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext] | None:
+    return None if tls is None else lambda _config, _default: tls
+
+
+@contextlib.contextmanager
+def _logged(layers: Layers, url: str, form: LogForm) -> Iterator[None]:
+    if form is LogForm.OFF:
+        yield
+        return
+    loggers = [logging.getLogger(name) for name in ("edgewise.serving", "uvicorn", "asyncio")]
+    handler = FailureLines(layers.log)
+    for logger in loggers:
+        logger.addHandler(handler)
+    layers.log.start()
+    layers.log.event("serving", url=url)
+    try:
+        yield
+    finally:
+        layers.log.event("ended")
+        layers.log.close()
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -141,9 +213,9 @@ def _names(host: str) -> tuple[str, ...]:
     return (*Access().allowed_hosts, own)
 
 
-def _url(listener: socket.socket, host: str) -> str:
+def _url(listener: socket.socket, host: str, *, scheme: str) -> str:
     port = listener.getsockname()[1]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 @contextlib.contextmanager

@@ -1,0 +1,65 @@
+"""What is put around the endpoints, as an operator chose."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+
+from starlette.middleware import Middleware
+
+from edgewise.serving.access import Access, Guard
+from edgewise.serving.doors import Doors
+from edgewise.serving.draining import Draining
+from edgewise.serving.gate import Gate
+from edgewise.serving.logs import RequestLog
+from edgewise.serving.metrics import Meters, build_labels
+from edgewise.serving.observing import Observer
+from edgewise.serving.parts import ServedBundle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """One server's layers, with what the process around it has to tell them.
+
+    Args:
+        middleware: from the outermost in.
+        draining: to be begun when the process is told to end.
+        doors: to be changed when the operator changes the keys.
+        log: to be started and closed with the process.
+    """
+
+    middleware: tuple[Middleware, ...]
+    draining: Draining
+    doors: Doors
+    log: RequestLog
+
+
+def build_layers(served: ServedBundle, *, access: Access, version: str) -> Layers:
+    """The layers of one server.
+
+    Args:
+        served: names what metrics are about.
+        access: who is let in, and what an operator chose.
+        version: of edgewise.
+
+    Raises:
+        MissingExtra: when metrics are wanted and prometheus-client is not installed.
+    """
+    chosen = access.operations
+    draining = Draining(notice_s=chosen.notice_s, clock=time.monotonic)
+    doors = Doors(chosen.keys, clock=time.monotonic)
+    log = RequestLog(
+        chosen.log, stream=sys.stderr, wall_clock=time.time, name_keys=chosen.name_keys
+    )
+    model = served.manifest.name
+    build = build_labels(version=version, model=model, bundle_digest=served.digest)
+    meters = (
+        Meters(model=model, build=build, name_keys=chosen.name_keys) if chosen.metrics else None
+    )
+    middleware = (
+        Middleware(Observer, log=log, meters=meters, clock=time.perf_counter),
+        Middleware(Guard, access=access),
+        Middleware(Gate, doors=doors, meters=meters, draining=draining),
+    )
+    return Layers(middleware=middleware, draining=draining, doors=doors, log=log)

@@ -1,0 +1,116 @@
+"""Numbers for Prometheus, read back with its own parser."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from edgewise.serving.account import Account
+from edgewise.serving.metrics import BUCKETS_S, Meters, build_labels
+from edgewise.serving.observing import endpoint_of
+
+BUILD = build_labels(version="9", model="cats", bundle_digest="ab" * 32)
+
+
+def _samples(meters: Meters) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    families = text_string_to_metric_families(meters.text().decode())
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def _infer(**changes: object) -> Account:
+    settings = {
+        "endpoint": "infer",
+        "route": "split",
+        "items": 3,
+        "status": 200,
+        "stages": {"queue": 0.001, "decode": 0.002, "compute": 0.03, "other": 9.0},
+        "total_s": 0.04,
+        "in_bytes": 100,
+        "out_bytes": 10,
+    }
+    return Account(**(settings | changes))
+
+
+def test_an_answer_is_counted_and_timed() -> None:
+    meters = Meters(model="cats", build=BUILD)
+    meters.begin()
+    meters.end(_infer())
+    found = _samples(meters)
+    request = (("endpoint", "infer"), ("route", "split"), ("status", "200"))
+    split = (("route", "split"),)
+    assert found["edgewise_requests_total", request] == 1
+    assert found["edgewise_items_total", split] == 3
+    assert found["edgewise_request_seconds_sum", split] == 0.04
+    assert found["edgewise_compute_seconds_sum", split] == 0.03
+    assert found["edgewise_compute_seconds_bucket", (("le", "0.025"), *split)] == 0
+    assert found["edgewise_compute_seconds_bucket", (("le", "0.05"), *split)] == 1
+    assert found["edgewise_payload_bytes_total", (("direction", "in"),)] == 100
+    assert found["edgewise_under_way", ()] == 0
+    assert not any("other" in name for name, _ in found)
+
+
+def test_triton_names_are_as_triton_writes_them() -> None:
+    meters = Meters(model="cats", build=BUILD)
+    for account in (_infer(), _infer(), _infer(status=429, refused="budget", stages={})):
+        meters.begin()
+        meters.end(account)
+    found = _samples(meters)
+    cats = (("model", "cats"), ("version", "1"))
+    assert found["nv_inference_request_success", cats] == 2
+    assert found["nv_inference_request_failure", cats] == 1
+    assert found["nv_inference_count", cats] == 6
+    assert found["nv_inference_compute_infer_duration_us", cats] == 60_000
+    assert found["nv_inference_queue_duration_us", cats] == 2_000
+
+
+def test_refusals_have_reasons_and_no_times() -> None:
+    meters = Meters(model="cats", build=BUILD)
+    meters.begin()
+    meters.end(_infer(status=429, refused="budget", route="", stages={}))
+    found = _samples(meters)
+    assert found["edgewise_refused_total", (("reason", "budget"),)] == 1
+    assert not any(name == "edgewise_request_seconds_count" for name, _ in found)
+
+
+def test_what_is_served_is_said() -> None:
+    found = _samples(Meters(model="cats", build=BUILD))
+    (labels,) = [dict(labels) for name, labels in found if name == "edgewise_build_info"]
+    assert labels["version"] == "9"
+    assert labels["model"] == "cats"
+    assert labels["bundle"] == "abababababab"
+
+
+def test_keys_are_named_only_when_asked() -> None:
+    assert b"key=" not in _text(name_keys=False)
+    assert b'key=""' in _text(name_keys=True)
+
+
+def _text(*, name_keys: bool) -> bytes:
+    meters = Meters(model="cats", build=BUILD, name_keys=name_keys)
+    meters.begin()
+    meters.end(_infer())
+    return meters.text()
+
+
+def test_two_servers_of_one_process_count_apart() -> None:
+    first, second = (Meters(model="cats", build=BUILD) for _ in range(2))
+    first.begin()
+    first.end(_infer())
+    cats = (("model", "cats"), ("version", "1"))
+    assert _samples(first)["nv_inference_count", cats] == 3
+    assert _samples(second)["nv_inference_count", cats] == 0
+
+
+def test_buckets_rise() -> None:
+    assert list(BUCKETS_S) == sorted(set(BUCKETS_S))
+    assert (BUCKETS_S[0], BUCKETS_S[-1]) == (0.0005, 10.0)
+
+
+def test_paths_without_end_are_few_words() -> None:
+    paths = ["/", "/v2/", "/x" * 100, "/v2/models/a/b/c/infer", "/metrics/", "/v2/models//infer"]
+    assert {endpoint_of(path) for path in paths} == {"other"}
+    assert endpoint_of("/v2/models/a/versions/1/infer") == "infer"
+    assert endpoint_of("/v2/models/a/ready") == "model_ready"
