@@ -17,14 +17,24 @@ from edgewise.errors import MissingExtra
 if TYPE_CHECKING:
     from edgewise.serving.access import LOCAL_HOSTS, Access
     from edgewise.serving.app import create_app
+    from edgewise.serving.batching import Limits
     from edgewise.serving.process import RunningServer, server_process
     from edgewise.serving.server import serve
 
-__all__ = ["LOCAL_HOSTS", "Access", "RunningServer", "create_app", "serve", "server_process"]
+__all__ = [
+    "LOCAL_HOSTS",
+    "Access",
+    "Limits",
+    "RunningServer",
+    "create_app",
+    "serve",
+    "server_process",
+]
 
 _HOMES = {
     "LOCAL_HOSTS": "access",
     "Access": "access",
+    "Limits": "batching",
     "RunningServer": "process",
     "create_app": "app",
     "serve": "server",

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edgewise.errors import BadInput
+from edgewise.serving.batching import Limits
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._\-]{1,253})(?::[0-9]{1,5})?")
@@ -32,6 +33,8 @@ class Access:
         max_connections: further ones get 503 and are closed.
         max_requests: ``infer`` requests at once; further ones get 503.
         max_body_bytes: sum over the bodies of all requests at once; further ones get 503.
+        batching: how requests are joined, and how many may wait for an engine; further ones
+            get 429.
 
     >>> Access(body_timeout_s=5).allowed_hosts
     ('localhost', '127.0.0.1', '[::1]')
@@ -43,6 +46,7 @@ class Access:
     max_connections: int = 256
     max_requests: int = 64
     max_body_bytes: int = 268_435_456
+    batching: Limits = field(default_factory=Limits)
 
 
 class Admission:

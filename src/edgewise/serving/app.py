@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
-import anyio
-import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -25,6 +22,9 @@ from edgewise.bundle import Bundle
 from edgewise.engines import Engine
 from edgewise.errors import BadInput
 from edgewise.serving.access import Access, Admission, Guard, error_reply, refusal
+from edgewise.serving.batching import Entry, Group, Limits, read_deadline_s
+from edgewise.serving.dispatch import TURNED_AWAY, Dispatcher
+from edgewise.serving.joining import Job
 from edgewise.serving.parts import ServedBundle, load_bundle
 from edgewise.serving.requests import Infer, declared_bytes, header_bytes, read_body, read_infer
 from edgewise.tensors import OIP_DATATYPES, Array, Feeds, TensorSpec
@@ -32,6 +32,7 @@ from edgewise.wire import HEADER_LENGTH_FIELD, Frame, Message, encode_reply
 
 VERSION = "1"
 DIGEST_FIELD = "Edgewise-Bundle"
+BATCH_FIELD = "Edgewise-Batch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +55,6 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A reply's frame and how long it took."""
-
-    frame: Frame
-    timing: Timing
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     """What the endpoints share.
 
@@ -69,13 +62,13 @@ class Desk:
         served: the bundle, loaded.
         access: who is let in.
         admission: what is under way.
-        engines: runs at once; more wait, and the wait is reported as ``queue``.
+        dispatcher: the queue in front of the engines; its wait is reported as ``queue``.
     """
 
     served: ServedBundle
     access: Access
     admission: Admission
-    engines: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+    dispatcher: Dispatcher[Frame]
 
     async def live(self, _: Request) -> Response:
         """The process answers."""
@@ -116,6 +109,7 @@ class Desk:
 
     async def infer(self, request: Request) -> Response:
         """Run the server part of one route."""
+        arrived_s = self.dispatcher.clock()
         self._check_model(request)
         headers = request.headers
         body_bytes = declared_bytes(headers, limit_bytes=self.served.max_body_bytes)
@@ -123,21 +117,43 @@ class Desk:
         with self.admission.of(body_bytes):
             body = await read_body(request, body_bytes, access=self.access)
             asked = read_infer(body, self.served, header_bytes=start)
-            answer = await anyio.to_thread.run_sync(
-                _compute,
-                asked,
-                self.served.manifest.name,
-                time.perf_counter(),
-                limiter=self.engines,
-            )
+            entry = self._entry(asked, nbytes=body_bytes, arrived_s=arrived_s)
+            queued_s = self.dispatcher.clock()
+            done = await self.dispatcher.answer(entry, request.receive)
+        timing = Timing(
+            queue_s=max(0.0, done.started_s - queued_s - done.decode_s),
+            decode_s=done.decode_s,
+            compute_s=done.compute_s,
+        )
         return Response(
-            answer.frame.body,
+            done.answer.body,
             media_type="application/octet-stream",
             headers={
-                HEADER_LENGTH_FIELD: str(answer.frame.header_bytes),
-                "Server-Timing": answer.timing.field,
+                HEADER_LENGTH_FIELD: str(done.answer.header_bytes),
+                "Server-Timing": timing.field,
                 DIGEST_FIELD: self.served.digest,
+                BATCH_FIELD: str(done.items),
             },
+        )
+
+    def _entry(self, asked: Infer, *, nbytes: int, arrived_s: float) -> Entry[Job[Frame]]:
+        model, tensors = self.served.manifest.name, asked.message.tensors
+        job = Job(
+            receive=lambda: asked.served.receive(tensors),
+            run=lambda feeds: _run(asked.served.engine, feeds),
+            finish=lambda outputs: _encode(asked, outputs, model),
+        )
+        items = asked.served.items(tensors)
+        return Entry(
+            group=Group(
+                model=model, route=asked.served.route.name, tensors=asked.served.bucket(tensors)
+            ),
+            work=job,
+            arrived_s=arrived_s,
+            items=items or 1,
+            nbytes=nbytes,
+            deadline_s=read_deadline_s(asked.message.parameters, arrived_s=arrived_s),
+            alone=items is None,
         )
 
     def _check_model(self, request: Request) -> None:
@@ -181,7 +197,7 @@ def create_app(bundle: Bundle, *, threads: int = 1, access: Access | None = None
         served=load_bundle(bundle, threads=threads),
         access=access,
         admission=Admission(access),
-        engines=anyio.CapacityLimiter(max(1, _cores() // threads)),
+        dispatcher=Dispatcher(_limits(access, threads)),
     )
     app = Starlette(
         routes=_routes(desk),
@@ -189,10 +205,17 @@ def create_app(bundle: Bundle, *, threads: int = 1, access: Access | None = None
         exception_handlers={
             HTTPException: _answer_refusal,
             BadInput: _answer_bad_input,
+            **TURNED_AWAY,
         },
     )
+    app.state.drain = desk.dispatcher.drain
     app.router.redirect_slashes = False
     return app
+
+
+def _limits(access: Access, threads: int) -> Limits:
+    """As many engines at once as there are cores for their threads."""
+    return replace(access.batching, engines=max(1, _cores() // threads))
 
 
 def _routes(desk: Desk) -> list[Route]:
@@ -210,14 +233,8 @@ def _routes(desk: Desk) -> list[Route]:
     return routes
 
 
-def _compute(asked: Infer, model: str, submitted_s: float) -> Answer:
-    """Decode, run and encode, in a worker thread, so that health checks are still answered."""
-    start_s = time.perf_counter()
-    feeds = asked.served.receive(asked.message.tensors)
-    decoded_s = time.perf_counter()
-    outputs = _run(asked.served.engine, feeds)
-    computed_s = time.perf_counter()
-    frame = encode_reply(
+def _encode(asked: Infer, outputs: Mapping[str, Array], model: str) -> Frame:
+    return encode_reply(
         Message(
             tensors={name: outputs[name] for name in asked.outputs},
             id=asked.message.id,
@@ -225,12 +242,6 @@ def _compute(asked: Infer, model: str, submitted_s: float) -> Answer:
             model=model,
         )
     )
-    timing = Timing(
-        queue_s=start_s - submitted_s,
-        decode_s=decoded_s - start_s,
-        compute_s=computed_s - decoded_s,
-    )
-    return Answer(frame=frame, timing=timing)
 
 
 def _run(engine: Engine, feeds: Feeds) -> dict[str, Array]:
