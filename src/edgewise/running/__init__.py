@@ -6,6 +6,7 @@ from edgewise.running.content import Input
 from edgewise.running.link import HttpLink, Link, Reply, Request
 from edgewise.running.options import Options
 from edgewise.running.session import Session, connect
+from edgewise.running.status import Status
 
 __all__ = [
     "Answer",
@@ -19,6 +20,7 @@ __all__ = [
     "Reply",
     "Request",
     "Session",
+    "Status",
     "choose",
     "connect",
     "predict_s",

@@ -17,7 +17,15 @@ import urllib3
 
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.records import parse_json
-from edgewise.running.connection import FAILURES, TIMEOUTS, Connection, HttpRequest, explain
+from edgewise.running.connection import (
+    FAILURES,
+    TIMEOUTS,
+    Broken,
+    Connection,
+    HttpRequest,
+    Refused,
+    explain,
+)
 from edgewise.wire import (
     HEADER_LENGTH_FIELD,
     Bound,
@@ -182,7 +190,7 @@ class HttpLink:
             raise TimeoutError from None
         except FAILURES as error:
             connection.close()
-            raise LinkFailed(explain(error)) from None
+            raise Broken(explain(error)) from None
         except BaseException:
             connection.close()
             raise
@@ -235,7 +243,7 @@ def _parse(url: str) -> urllib3.util.Url:
 
 def _read_reply(response: urllib3.BaseHTTPResponse, body: bytes, request: Request) -> Message:
     if response.status != 200:
-        raise LinkFailed(_refusal(response.status, body))
+        raise Refused(_refusal(response.status, body), response.status)
     length = response.headers.get(HEADER_LENGTH_FIELD, "")
     if not _LENGTH.fullmatch(length):
         raise LinkFailed(f"a reply without {HEADER_LENGTH_FIELD}")
