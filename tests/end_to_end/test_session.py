@@ -528,9 +528,13 @@ def test_an_outage_of_the_link(split: Bundle, mode: OutageMode) -> None:
     for one, seed in ((before, 1), (during[0], 2), (during[1], 3), (after, 4)):
         check(one, image(seed))
     assert [remote(one) for one in (before, *during, after)] == [True, False, False, True]
-    words = {OutageMode.STALL: "no answer within 0.40 s", OutageMode.RESET: "the connection broke"}
-    assert during[0].inference_source.reason == f"the cloud failed ({words[mode]})"
-    assert during[1].inference_source.reason.startswith(f"the cloud is offline ({words[mode]})")
+    # Whether the old connection breaks or a new one is reset at once depends on who is quicker.
+    broken = ("the connection broke", "there is no way to the server")
+    words = broken if mode is OutageMode.RESET else ("no answer within 0.40 s",)
+    reasons = [one.inference_source.reason for one in during]
+    assert reasons[0] in [f"the cloud failed ({why})" for why in words]
+    why = reasons[0].removeprefix("the cloud failed ")
+    assert reasons[1].startswith(f"the cloud is offline {why}")
 
 
 def test_closing_ends_a_request_that_waits(split: Bundle) -> None:
