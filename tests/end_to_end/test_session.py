@@ -314,7 +314,7 @@ def test_a_server_that_cannot_answer_now_starts_the_session_offline(
 def test_a_greeting_that_never_ends_is_not_waited_for(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgewise.running.session._GREETING_S", 0.2)
+    monkeypatch.setattr("edgewise.running.connecting._GREETING_S", 0.2)
 
     def trickle(sock: socket.socket, _: object) -> None:
         sock.sendall(b"HTTP/1.1 200 OK\r\nX: ")

@@ -2,13 +2,14 @@
 
 from edgewise.running.answer import Answer, InferenceSource
 from edgewise.running.choice import Choice, Policy, choose, predict_s
+from edgewise.running.connecting import connect
 from edgewise.running.content import Input
 from edgewise.running.link import HttpLink, Link, Reply, Request
 from edgewise.running.options import Options
 from edgewise.running.outbox import Outbox
 from edgewise.running.outbox_file import NotStored
 from edgewise.running.outbox_items import Entry, OutboxLimits, Receipt
-from edgewise.running.session import Session, connect
+from edgewise.running.session import Session
 from edgewise.running.submitting import Flushed
 
 __all__ = [

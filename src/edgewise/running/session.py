@@ -6,19 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from edgewise.bundle import Bundle, Route, RouteKind, check_supported, open_bundle
+from edgewise.bundle import Bundle, Route, RouteKind
 from edgewise.engines import EmulatedEngine, Engine, Pace, open_engine
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.running.answer import Answer, InferenceSource
 from edgewise.running.choice import Choice, Policy, choose, named_choice
 from edgewise.running.connection import Unreachable
 from edgewise.running.content import Content, Input, InputReader
-from edgewise.running.link import HttpLink, Link, Reply, Request
+from edgewise.running.link import Link, Reply, Request
 from edgewise.running.machine import (
     Action,
     AnswerNow,
@@ -39,7 +37,6 @@ from edgewise.running.machine import (
 )
 from edgewise.running.machine import Unreachable as NobodyAnswered
 from edgewise.running.options import Options
-from edgewise.running.outbox import Outbox
 from edgewise.running.outbox_items import Receipt
 from edgewise.running.patience import within
 from edgewise.running.spans import Recorder
@@ -53,8 +50,6 @@ from edgewise.running.usable import (
 from edgewise.tensors import Array
 from edgewise.trace import SpanKind
 from edgewise.wire import Bound, Message
-
-_GREETING_S = 2.0
 
 Clock = Callable[[], float]
 
@@ -72,7 +67,7 @@ class _Work:
 
 
 class Session:
-    """Runs a bundle's device half; see :func:`connect`. Its methods may be called in any thread.
+    """Runs a bundle's device half; made by ``connect``. Its methods may be called in any thread.
 
     Args:
         bundle: open.
@@ -341,90 +336,6 @@ class Session:
             reason=action.reason,
             agreement=quality.value if quality and quality.metric == "agreement" else None,
         )
-
-
-def connect(  # noqa: PLR0913 - each the choice of whoever runs the device
-    bundle: Bundle | Path | str,
-    url: str | None,
-    *,
-    options: Options | None = None,
-    outbox: Outbox | None = None,
-    clock: Clock = time.perf_counter,
-    api_key: str | None = None,
-    ca_path: Path | str | None = None,
-) -> Session:
-    """Open the device half of a bundle, and a link to its cloud half.
-
-    A server that cannot be reached is no error: the session starts offline and answers from the
-    device. Nothing is sent when no route may use the cloud.
-
-    Args:
-        bundle: a bundle folder, or an open bundle.
-        url: where ``edgewise serve`` listens; ``None`` keeps everything on the device.
-        options: policy, expected link, time-out, emulated slowdown.
-        outbox: where ``submit`` stores what must reach the server; closed with the session.
-        clock: seconds that only go forward.
-        api_key: shown to the server with every request, when it asks for keys.
-        ca_path: PEM; trust these certificates instead of those that the system trusts.
-
-    Raises:
-        BadInput: when the bundle is broken or from a later edgewise, the server serves another
-            one, or the options leave no route.
-        MissingExtra: when the bundle needs an optional part that is not installed.
-
-    Example::
-
-        with connect("bundle", "http://127.0.0.1:8000") as session:
-            answer = session.run("photo.jpg")
-            print(answer.inference_source.route, answer.outputs["logits"].argmax())
-    """
-    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    check_supported(opened.manifest)
-    options = options or Options()
-    routes = usable_routes(opened.manifest, options, online=url is not None)
-    open_link = partial(HttpLink, url, api_key=api_key, ca_path=ca_path) if url else None
-    submits = partial(_submitter, outbox, open_link, bundle=opened, options=options)
-    if open_link is None or not any(route.server_part for route in routes):
-        return Session(opened, None, options, clock=clock, submitter=submits())
-    link = open_link()
-    try:
-        offline = _greet(link, opened)
-        return Session(opened, link, options, offline=offline, clock=clock, submitter=submits())
-    except BaseException:
-        link.close()
-        raise
-
-
-def _submitter(
-    outbox: Outbox | None,
-    open_link: Callable[[], HttpLink] | None,
-    *,
-    bundle: Bundle,
-    options: Options,
-) -> Submitter | None:
-    if outbox is None:
-        return None
-    link = None if open_link is None else open_link()  # its own: a time-out here cuts none there
-    return Submitter(outbox, link=link, bundle=bundle, options=options)
-
-
-def _greet(link: HttpLink, bundle: Bundle) -> str:
-    """Why the server did not answer; empty when it did."""
-    name = bundle.manifest.name
-    try:
-        served = within(_GREETING_S, lambda: link.served_bundle(name, timeout_s=_GREETING_S))
-    except TimeoutError:
-        link.close()
-        return f"no answer within {_GREETING_S:.2f} s"
-    except LinkFailed as error:
-        return error.reason
-    if served and served != bundle.digest:
-        raise BadInput(
-            expected=f"the bundle {bundle.digest[:12]} at {link.url}",
-            found=f"the bundle {served[:12]}",
-            remedy=f"start: edgewise serve {bundle.path}",
-        )
-    return ""
 
 
 def _suitable(routes: Iterable[Route], content: Content) -> list[Route]:
