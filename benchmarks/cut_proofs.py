@@ -71,7 +71,7 @@ def measure(args: argparse.Namespace) -> Findings:
         notes=(
             "single: every cut through one content tensor; several: "
             f"{FRONTIERS} through two or three, chosen by seed 0",
-            "what the engine fuses (Conv with BatchNormalization, LayerNormalization, Gelu) it "
+            "what the engine fuses (a residual sum with its LayerNormalization, say) it "
             "cannot where a cut parts it, and then rounds otherwise; without optimisations these "
             "cuts are bit for bit too",
             "onnxruntime, one thread; random inputs, raw tensors crossing; symbolic axes other "
