@@ -70,10 +70,11 @@ class OnnxRuntimeEngine:
                 source, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
+            libraries = "name every library that defines its operators, or " if custom_ops else ""
             raise BadInput(
                 expected="a network that onnxruntime can load",
                 found=_first_line(error),
-                remedy="check the file with: edgewise inspect MODEL",
+                remedy=f"{libraries}check the file with: edgewise inspect MODEL",
             ) from None
         self.inputs = tuple(map(_spec, self._session.get_inputs()))
         self.outputs = tuple(map(_spec, self._session.get_outputs()))

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import onnx_ir
 
-from edgewise.graphs.flow import embedding_rows
+from edgewise.graphs.flow import embedding_rows, readers_of
 from edgewise.graphs.model import Model
 from edgewise.graphs.sizes.axes import axis_sizes
 from edgewise.graphs.values import dtype_name, name_of
 from edgewise.tensors import Array, Axes, Role, TensorSpec
 
 _COMPARISONS = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
-_KEEPS_NUMBER = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 
 def random_feeds(
@@ -61,7 +60,7 @@ def deciding_numbers(graph: onnx_ir.Graph) -> Mapping[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for value in graph.inputs:
         kind = dtype_name(value) or ""
-        if kind == "bool" and any(node.op_type == "If" for node, _ in _readers(value)):
+        if kind == "bool" and any(node.op_type == "If" for node, _ in readers_of(value)):
             found[name_of(value)] = (1, 0)
         elif kind.startswith(("int", "uint")):
             limits = np.iinfo(kind)
@@ -75,22 +74,11 @@ def deciding_numbers(graph: onnx_ir.Graph) -> Mapping[str, tuple[int, ...]]:
 
 
 def _compared_with(value: onnx_ir.Value) -> Iterator[int]:
-    for node, place in _readers(value):
+    for node, place in readers_of(value):
         if node.op_type in _COMPARISONS and node.domain == "":
             array = _constant(node.inputs[1 - place])
             if array is not None and array.size == 1 and array.dtype.kind in "iuf":
                 yield int(array.item())
-
-
-def _readers(value: onnx_ir.Value) -> Iterator[tuple[onnx_ir.Node, int]]:
-    """Who reads a value, bodies included, whether or not it was given another form before."""
-    stack, seen = [value], {value}
-    while stack:
-        for node, place in stack.pop().uses():
-            yield node, place
-            if node.op_type in _KEEPS_NUMBER and place == 0 and node.outputs[0] not in seen:
-                seen.add(node.outputs[0])
-                stack.append(node.outputs[0])
 
 
 def _constant(value: onnx_ir.Value | None) -> Array | None:

@@ -30,7 +30,7 @@ _MEASURES = frozenset(
         *("And", "Or", "Not", "Xor", "IsNaN", "IsInf"),
     }
 )
-_KEEPS_INDICES = frozenset(
+_KEEPS_NUMBERS = frozenset(
     {"Cast", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice"}
 )
 
@@ -89,16 +89,25 @@ def embedding_rows(value: onnx_ir.Value) -> int | None:
     >>> embedding_rows(onnx_ir.Value(name="ids")) is None
     True
     """
+    for node, place in readers_of(value):
+        rows = _table_rows(node) if node.op_type == "Gather" and place == 1 else None
+        if rows is not None:
+            return rows
+    return None
+
+
+def readers_of(value: onnx_ir.Value) -> Iterator[tuple[onnx_ir.Node, int]]:
+    """Who reads a value and at which input, also after it was given another form.
+
+    Bodies are included, and so are the nodes that give it another form.
+    """
     stack, seen = [value], {value}
     while stack:
-        for node, index in stack.pop().uses():
-            rows = _table_rows(node) if node.op_type == "Gather" and index == 1 else None
-            if rows is not None:
-                return rows
-            if node.op_type in _KEEPS_INDICES and index == 0 and node.outputs[0] not in seen:
+        for node, place in stack.pop().uses():
+            yield node, place
+            if node.op_type in _KEEPS_NUMBERS and place == 0 and node.outputs[0] not in seen:
                 seen.add(node.outputs[0])
                 stack.append(node.outputs[0])
-    return None
 
 
 def _all_inputs(node: onnx_ir.Node) -> Iterator[onnx_ir.Value | None]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
 import onnx_ir
 from onnx_ir.convenience import create_value_mapping
-from onnx_ir.traversal import RecursiveGraphIterator
 
 from edgewise.errors import BadInput
 from edgewise.graphs.flow import Flow, trace_flow
-from edgewise.graphs.model import Model, stored_bytes
+from edgewise.graphs.model import Model, weight_bytes
 from edgewise.graphs.sizes.scopes import Body
 from edgewise.graphs.sizes.shapes import Sizes, shapes_at
 from edgewise.graphs.values import Dims, bytes_of, dtype_name, name_of, subgraphs_of
@@ -138,7 +137,7 @@ def _list_node(node: onnx_ir.Node, flow: Flow, sizes: Sizes) -> ListedNode:
         reads=tuple(map(name_of, flow.reads[node])),
         outputs=outputs,
         attributes=_plain_attributes(node),
-        held_bytes=_held_bytes(node),
+        held_bytes=sum(map(weight_bytes, subgraphs_of(node))),
         bodies=tuple(map(_list_body, bodies)),
     )
 
@@ -151,17 +150,6 @@ def _plain_attributes(node: onnx_ir.Node) -> Mapping[str, int | str]:
         elif attribute.type is onnx_ir.AttributeType.STRING:
             found[name] = attribute.as_string()
     return found
-
-
-def _held_bytes(node: onnx_ir.Node) -> int:
-    inner = (graph for outer in subgraphs_of(node) for graph in _inner_graphs(outer))
-    return sum(map(stored_bytes, inner))
-
-
-def _inner_graphs(graph: onnx_ir.Graph) -> Iterator[onnx_ir.Graph]:
-    yield graph
-    for node in RecursiveGraphIterator(graph):
-        yield from subgraphs_of(node)
 
 
 def _list_body(body: Body) -> ListedBody:

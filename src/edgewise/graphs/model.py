@@ -21,7 +21,6 @@ NEWEST_IR_VERSION = 10  # the newest that onnxruntime, onnxruntime-web and OpenV
 
 PREPARATION_KEY = "edgewise.preparation"
 LABELS_KEY = "edgewise.labels"
-TOKENIZER_KEY = "edgewise.tokenizer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +71,7 @@ def to_bytes(model: Model) -> bytes:
 
 def serialise(ir: onnx_ir.Model) -> bytes:
     """The ONNX file of a graph; the same graph gives the same bytes."""
-    stored = stored_bytes(ir.graph)
+    stored = weight_bytes(ir.graph)
     if stored > MAX_FILE_BYTES:
         raise _too_large(f"{stored} bytes of weights")
     try:
@@ -92,8 +91,13 @@ def _too_large(found: str) -> BadInput:
     )
 
 
-def stored_bytes(graph: onnx_ir.Graph) -> int:
-    """Bytes of the tensors stored in a graph itself: initialisers, and attributes of its nodes."""
+def weight_bytes(graph: onnx_ir.Graph) -> int:
+    """Bytes of all stored tensors: initialisers, and attributes of nodes; bodies included."""
+    return sum(map(_stored_bytes, (graph, *graph.subgraphs())))
+
+
+def _stored_bytes(graph: onnx_ir.Graph) -> int:
+    """Bytes of those in a graph itself."""
     tensors = {id(v.const_value): v.const_value for v in graph.initializers.values()}
     for node in graph:
         for attribute in node.attributes.values():

@@ -11,7 +11,7 @@ from onnx_ir.traversal import RecursiveGraphIterator
 
 from edgewise.graphs.flow import Flow, trace_flow
 from edgewise.graphs.model import Model
-from edgewise.graphs.values import Dims, bytes_of, dims_of, dtype_name, name_of
+from edgewise.graphs.values import Dims, bytes_of, dims_of, dtype_name, name_of, subgraphs_of
 
 _NARROW = frozenset(
     {
@@ -106,16 +106,8 @@ def _outline_node(node: onnx_ir.Node, flow: Flow) -> OutlinedNode:
         op=node.op_type,
         domain=node.domain,
         weight_bytes=sum(map(_constant_bytes, constants)),
-        inner_nodes=sum(1 for body in _bodies(node) for _ in RecursiveGraphIterator(body)),
+        inner_nodes=sum(1 for body in subgraphs_of(node) for _ in RecursiveGraphIterator(body)),
     )
-
-
-def _bodies(node: onnx_ir.Node) -> Iterator[onnx_ir.Graph]:
-    for attribute in node.attributes.values():
-        if attribute.type is onnx_ir.AttributeType.GRAPH:
-            yield attribute.as_graph()
-        elif attribute.type is onnx_ir.AttributeType.GRAPHS:
-            yield from attribute.as_graphs()
 
 
 def _constant_bytes(value: onnx_ir.Value) -> int:

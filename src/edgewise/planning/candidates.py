@@ -11,7 +11,7 @@ from edgewise.cost import Forecast
 from edgewise.examples import Examples, Split
 from edgewise.graphs import Cut, Model
 from edgewise.preparation import Pixels
-from edgewise.profiling import Profile, check_sized, count, prefix_of
+from edgewise.profiling import Profile, check_sized, count, prefixes_of
 from edgewise.tensors import Feeds, TensorSpec
 
 FULL = "full"
@@ -194,8 +194,8 @@ def _sketch_cloud(codec: PayloadCodec, quality_level: int | None) -> Sketch:
 def _sketch_splits(variant: str, model: Model, legal: Sequence[Cut]) -> Iterator[Sketch]:
     profile = count(model)
     check_sized(profile)
+    raw = _send_input(model, profile, legal)
     for position, at in enumerate(legal):
-        raw = _sends_input(model, profile, at)
         for codec in TENSOR_CODECS if narrows(at) else (PayloadCodec.FP32,):
             yield Sketch(
                 name=_join(f"split{position}-{codec}", variant),
@@ -204,15 +204,19 @@ def _sketch_splits(variant: str, model: Model, legal: Sequence[Cut]) -> Iterator
                 cut=at,
                 position=position,
                 codec=codec,
-                sends_input=raw,
+                sends_input=raw[position],
             )
 
 
-def _sends_input(model: Model, profile: Profile, at: Cut) -> bool:
-    """Whether an input rides along, or the head only scales, rounds, moves or looks it up."""
-    names = [spec.name for spec in at.tensors]
+def _send_input(model: Model, profile: Profile, cuts: Sequence[Cut]) -> list[bool]:
+    """For each cut, whether an input rides along, or is only scaled, rounded, moved, looked up."""
+    names = [[spec.name for spec in at.tensors] for at in cuts]
     inputs = {spec.name for spec in model.inputs}
-    return not inputs.isdisjoint(names) or prefix_of(profile, names).macs == 0
+    prefixes = prefixes_of(profile, names)
+    return [
+        not inputs.isdisjoint(crossing) or prefix.macs == 0
+        for crossing, prefix in zip(names, prefixes, strict=True)
+    ]
 
 
 def narrows(at: Cut) -> bool:

@@ -32,7 +32,6 @@ from edgewise.preparation import (
 from edgewise.profiling import (
     NOTHING,
     NotFinite,
-    Progress,
     Segments,
     Timing,
     measure_cuts,
@@ -40,6 +39,7 @@ from edgewise.profiling import (
     measure_whole,
     time_interleaved,
 )
+from edgewise.progress import Progress
 
 PAYLOADS: Mapping[PayloadCodec, Payload] = {
     PayloadCodec.FP32: Payload.FP32,

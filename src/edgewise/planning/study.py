@@ -26,12 +26,12 @@ from edgewise.planning.prediction import Target, predict, refine
 from edgewise.preparation import ImagePreparation
 from edgewise.profiling import (
     NotFinite,
-    Progress,
     Segments,
     measure_contenders,
     measure_halves,
     open_axes,
 )
+from edgewise.progress import Progress
 
 _VARIANT_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")  # part of file names in the bundle
 

@@ -24,7 +24,6 @@ from edgewise.profiling.segments import (
     run_halves,
 )
 from edgewise.profiling.timing import NOTHING, Timing, summarise, time_interleaved
-from edgewise.progress import Progress
 
 __all__ = [
     "NOTHING",
@@ -37,7 +36,6 @@ __all__ = [
     "Peak",
     "Prefix",
     "Profile",
-    "Progress",
     "Segments",
     "Timing",
     "Unsized",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from edgewise.errors import BadInput
 from edgewise.graphs import ListedNode, ListedTensor, Listing, Model, list_graph
+from edgewise.profiling.liveness import find_peak
 from edgewise.profiling.macs import Shapes, macs_of
 from edgewise.profiling.profile import EdgeProfile, NodeProfile, Profile, Unsized
 from edgewise.tensors import Axes
@@ -47,7 +49,7 @@ def count(model: Model, *, batch: int = 1, axes: Axes | None = None) -> Profile:
     shapes: Shapes = {name: t.shape for name, t in tensors.items() if t.shape is not None}
     macs = [macs_of(node, shapes) for node in listing.nodes]
     open_ones = {name for name, tensor in tensors.items() if tensor.nbytes is None}
-    return Profile(
+    profile = Profile(
         nodes=tuple(
             _profile_node(node, tensors, n) for node, n in zip(listing.nodes, macs, strict=True)
         ),
@@ -62,8 +64,8 @@ def count(model: Model, *, batch: int = 1, axes: Axes | None = None) -> Profile:
             if tensor.nbytes is None
         ),
         edges=_profile_edges(listing),
-        peak_activation_bytes=_peak_bytes(listing),
     )
+    return replace(profile, peak_activation_bytes=find_peak(profile, listing.outputs).bytes)
 
 
 def check_sized(profile: Profile) -> None:
@@ -109,21 +111,3 @@ def _profile_edges(listing: Listing) -> tuple[EdgeProfile, ...]:
         )
         for name, producer in producers.items()
     )
-
-
-def _peak_bytes(listing: Listing) -> int:
-    last_use = {name: index for index, node in enumerate(listing.nodes) for name in node.reads}
-    last_use.update(dict.fromkeys(listing.outputs, len(listing.nodes)))
-    ends: dict[int, list[str]] = {}
-    for name, index in last_use.items():
-        ends.setdefault(index, []).append(name)
-    alive = {name: listing.tensors[name].nbytes or 0 for name in listing.inputs}
-    peak = total = sum(alive.values())
-    for index, node in enumerate(listing.nodes):
-        made = {name: listing.tensors[name].nbytes or 0 for name in node.outputs}
-        alive.update(made)
-        total += sum(made.values())
-        peak = max(peak, total)
-        unused = [name for name in made if name not in last_use]
-        total -= sum(alive.pop(name, 0) for name in (*ends.get(index, ()), *unused))
-    return peak

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from edgewise.errors import BadInput, EdgewiseError
 from edgewise.graphs import (
+    ASSUMED_AXIS,
+    FRONTIER_BOUND,
     Cut,
     Model,
     Trim,
@@ -25,8 +27,6 @@ from edgewise.profiling.profile import Profile
 from edgewise.tensors import Axes, TensorSpec
 from edgewise.units import format_bytes
 
-ASSUMED_AXIS = 128  # words of a sentence: what most text networks are quoted at
-FRONTIER_BOUND = 100_000
 _NODES_NAMED = 3
 _MOST_HELD = 2000  # cuts whose weights are added up: seconds for networks of 10 000 nodes
 _MOST_RUN_BYTES = 2_000_000_000  # a network is run to see what can go
@@ -193,8 +193,14 @@ def _figures(
 
 
 def _with_weights(figures: Sequence[CutFigures], model: Model) -> tuple[CutFigures, ...]:
-    """The same with the weights of both halves; of very many cuts, for the best ones alone."""
-    asked = [cut for cut in figures if cut.best or len(figures) <= _MOST_HELD]
+    """The same with the weights of both halves; of very many cuts, for the best ones alone.
+
+    Where none is the best, it is the smallest that a reader wants to know of.
+    """
+    asked = figures
+    if len(figures) > _MOST_HELD:
+        smallest = min(figures, key=lambda cut: cut.bytes)
+        asked = [cut for cut in figures if cut.best] or [smallest]
     held = dict(zip(map(id, asked), weights_held(model, [f.cut for f in asked]), strict=True))
     return tuple(
         replace(

@@ -37,6 +37,11 @@ class Recipe(Protocol):
             target: the file that is written.
             cache: the cache folder, for what is fetched.
             progress: told how far it is, in bytes.
+
+        Raises:
+            ImportError: when the package that writes ONNX files is not installed; :func:`get`
+                names the optional part then.
+            BadInput: when something cannot be fetched, or is not what was pinned.
         """
         ...
 

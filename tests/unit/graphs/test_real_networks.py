@@ -7,15 +7,7 @@ import pytest
 
 from edgewise.engines import Optimisation
 from edgewise.graphs import Model, check_proof, find_cuts, load, prove_cuts, random_feeds
-from edgewise.profiling import count
-
-ROOT = Path(__file__).resolve().parents[3]
-LITE0 = ROOT.parent / "shared" / "models" / "efficientnet-lite0.onnx"
-FASHION = sorted((ROOT / "src" / "edgewise" / "zoo" / "assets" / "fashion").glob("*.onnx"))
-
-needs_lite0 = pytest.mark.skipif(
-    not LITE0.exists(), reason="needs ../shared/models/efficientnet-lite0.onnx"
-)
+from unit.graphs.real_networks import FASHION, LITE0, between_conv_and_norm, needs_lite0
 
 
 def _prove_all(model: Model, optimisation: Optimisation) -> int:
@@ -56,18 +48,5 @@ def test_every_cut_of_the_fashion_networks_holds(path: Path) -> None:
     for at, proof in prove_cuts(
         model, find_cuts(model), feeds, optimisation=Optimisation.EXTENDED
     ):
-        # Cut apart, a Conv and its BatchNormalization cannot be folded into one; folding rounds.
-        folded_across = at.name in _between_conv_and_norm(model)
+        folded_across = at.name in between_conv_and_norm(model)
         check_proof(proof, max_rel=1e-6 if folded_across else None)
-
-
-def _between_conv_and_norm(model: Model) -> set[str]:
-    profile = count(model)
-    ops = {node.name: node.op for node in profile.nodes}
-    return {
-        edge.name
-        for edge in profile.edges
-        if edge.producer is not None
-        and ops[edge.producer] == "Conv"
-        and [ops[name] for name in edge.consumers] == ["BatchNormalization"]
-    }

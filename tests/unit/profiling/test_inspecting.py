@@ -6,8 +6,8 @@ import pytest
 
 import inspected
 from edgewise.errors import BadInput
-from edgewise.graphs import load
-from edgewise.profiling import count, find_peak, inspect
+from edgewise.graphs import Model, load
+from edgewise.profiling import Profile, count, find_peak, inspect
 from edgewise.profiling.inspecting import ASSUMED_AXIS
 
 
@@ -74,6 +74,13 @@ def test_best_cuts_are_smaller_than_the_inputs_and_unbeaten() -> None:
     assert inspect(load(inspected.chain(9))).best == ()  # all are as large as the input
 
 
+def test_of_very_many_cuts_without_a_best_one_the_smallest_has_its_weights() -> None:
+    found = inspect(load(inspected.chain(2_100)), trimming=False)
+    known = [cut for cut in found.cuts if cut.head_weight_bytes is not None]
+    assert (len(found.cuts) > 2_000, found.best) == (True, ())
+    assert known == [min(found.cuts, key=lambda cut: cut.bytes)]
+
+
 def test_of_cuts_that_are_alike_the_last_is_best() -> None:
     found = inspect(load(inspected.words()), axes={"words": 1000})
     alike = [cut for cut in found.cuts if cut.unbeaten]
@@ -86,10 +93,23 @@ def test_trimming_can_be_left_out() -> None:
     assert found.untrimmed == "it was not asked for"
 
 
+def _most_alive(profile: Profile, model: Model) -> int:
+    """The conventions of ``count``, moment by moment."""
+    place = {node.name: index for index, node in enumerate(profile.nodes)}
+    outputs = {spec.name for spec in model.outputs}
+    lives = []
+    for edge in profile.edges:
+        born = -1 if edge.producer is None else place[edge.producer]
+        dies = len(place) if edge.name in outputs else max(place[name] for name in edge.consumers)
+        lives.append((born, dies, edge.bytes))
+    moments = range(-1, len(place))
+    return max(sum(n for born, dies, n in lives if born <= now <= dies) for now in moments)
+
+
 @pytest.mark.parametrize("raw", [inspected.words(), inspected.chain(7), inspected.web(30)])
 def test_the_peak_is_where_the_profile_has_it(raw: bytes) -> None:
     model = load(raw)
     profile = count(model, axes={"words": 7} if "words" in str(model.inputs) else None)
     peak = find_peak(profile, [spec.name for spec in model.outputs])
-    assert peak.bytes == profile.peak_activation_bytes
+    assert peak.bytes == profile.peak_activation_bytes == _most_alive(profile, model)
     assert sum(e.bytes for e in profile.edges if e.name in peak.tensors) == peak.bytes

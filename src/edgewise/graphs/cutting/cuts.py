@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 import onnx_ir
@@ -92,6 +92,21 @@ def find_cuts(model: Model) -> tuple[Cut, ...]:
         if border is not None and not border.content and content.producer() is not None:
             cuts.append(maker.make((content,), border.structure))
     return tuple(cut for cut in reversed(cuts) if cut is not None)
+
+
+def check_known(names: Iterable[str], known: Container[str]) -> None:
+    """Refuse a cut through tensors of another network.
+
+    Raises:
+        BadInput: with the first name that is not known.
+    """
+    for name in names:
+        if name not in known:
+            raise BadInput(
+                expected="a cut through tensors of this network",
+                found=f"the name {name!r}",
+                remedy="list the cuts with: edgewise inspect MODEL",
+            )
 
 
 class CutMaker:

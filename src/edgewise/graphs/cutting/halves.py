@@ -12,7 +12,7 @@ import onnx_ir
 from onnx_ir.convenience import create_value_mapping, extract, replace_all_uses_with
 
 from edgewise.errors import BadInput
-from edgewise.graphs.cutting.cuts import Cut
+from edgewise.graphs.cutting.cuts import Cut, check_known
 from edgewise.graphs.cutting.payloads import Coding, Payload, QuantRange, Step, coding_of
 from edgewise.graphs.model import LABELS_KEY, PREPARATION_KEY, Model
 from edgewise.graphs.reading.loading import make_model
@@ -66,7 +66,7 @@ def cut(
     """
     graph = model.ir.graph
     names = [spec.name for spec in at.tensors]
-    _check_known(names, graph)
+    check_known(names, create_value_mapping(graph, include_subgraphs=False))
     head, tail = _extract_halves(graph, names)
     taken = {
         name
@@ -102,17 +102,6 @@ def wire_name(name: str) -> str:
         return name
     stem = re.sub(r"[^A-Za-z0-9_./:-]", "_", name)[:_LONGEST_STEM]
     return f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def _check_known(names: list[str], graph: onnx_ir.Graph) -> None:
-    known = create_value_mapping(graph, include_subgraphs=False)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise BadInput(
-            expected="a cut through tensors of this network",
-            found=f"the name {unknown[0]!r}",
-            remedy="list the cuts with: edgewise inspect MODEL",
-        )
 
 
 def _extract_halves(graph: onnx_ir.Graph, names: list[str]) -> tuple[onnx_ir.Graph, onnx_ir.Graph]:

@@ -10,8 +10,7 @@ import onnx_ir
 from numpy.typing import NDArray
 from onnx_ir.convenience import create_value_mapping
 
-from edgewise.errors import BadInput
-from edgewise.graphs.cutting.cuts import Cut
+from edgewise.graphs.cutting.cuts import Cut, check_known
 from edgewise.graphs.flow import reads_of
 from edgewise.graphs.model import Model
 from edgewise.graphs.values import name_of, subgraphs_of
@@ -89,7 +88,8 @@ class _Ledger:
         self._find_weights(graph)
 
     def hold(self, names: Sequence[str]) -> Holding:
-        at = [self._place[self._known(name)] for name in names]
+        check_known(names, self._values)
+        at = [self._place[self._values[name]] for name in names]
         head = self._led_to(at)
         tail = self._tail(head, at)
         in_head, in_tail = self._weights_of(head, at), self._weights_of(tail, self._outputs)
@@ -100,15 +100,6 @@ class _Ledger:
             head_flags=np.packbits(in_head).tobytes(),
             tail_flags=np.packbits(in_tail).tobytes(),
         )
-
-    def _known(self, name: str) -> onnx_ir.Value:
-        if name not in self._values:
-            raise BadInput(
-                expected="a cut through tensors of this network",
-                found=f"the name {name!r}",
-                remedy="list the cuts with: edgewise inspect MODEL",
-            )
-        return self._values[name]
 
     def _all_leading(self) -> list[int]:
         """For each node, the bits of itself and of all nodes that lead to it."""

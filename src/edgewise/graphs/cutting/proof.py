@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from edgewise.engines import Engine, OnnxRuntimeEngine, Optimisation, open_engine
+from edgewise.engines import OnnxRuntimeEngine, Optimisation, open_engine
 from edgewise.errors import BadInput, ProofFailed
 from edgewise.graphs.cutting.cuts import Cut
 from edgewise.graphs.cutting.halves import Halves, cut
+from edgewise.graphs.gaps import gap_between, same_bits
 from edgewise.graphs.model import Model, to_bytes
 from edgewise.tensors import Array, Feeds
 
@@ -104,9 +103,7 @@ def _answers(
             found="none",
             remedy="pass examples, or random_feeds(model, rng)",
         )
-    with open_engine(
-        to_bytes(model), optimisation=optimisation, custom_ops=model.custom_ops
-    ) as whole:
+    with _open(model, optimisation) as whole:
         return [whole.run(feed) for feed in feeds]
 
 
@@ -116,15 +113,8 @@ def _compare(
     wanted: list[Mapping[str, Array]],
     optimisation: Optimisation,
 ) -> Proof:
-    with (
-        open_engine(
-            to_bytes(halves.head), optimisation=optimisation, custom_ops=halves.head.custom_ops
-        ) as head,
-        open_engine(
-            to_bytes(halves.tail), optimisation=optimisation, custom_ops=halves.head.custom_ops
-        ) as tail,
-    ):
-        found = [_run_halves(head, tail, feed) for feed in feeds]
+    with _open(halves.head, optimisation) as head, _open(halves.tail, optimisation) as tail:
+        found = [tail.run(head.run(feed)) for feed in feeds]
     pairs = [
         (want[name], got[name]) for want, got in zip(wanted, found, strict=True) for name in want
     ]
@@ -140,28 +130,3 @@ def _compare(
 
 def _open(model: Model, optimisation: Optimisation) -> OnnxRuntimeEngine:
     return open_engine(to_bytes(model), optimisation=optimisation, custom_ops=model.custom_ops)
-
-
-def _run_halves(head: Engine, tail: Engine, feed: Feeds) -> dict[str, Array]:
-    return tail.run(head.run(feed))
-
-
-def same_bits(want: Array, got: Array) -> bool:
-    """Whether two arrays have the same type, shape and bits."""
-    same_form = want.dtype == got.dtype and want.shape == got.shape
-    return same_form and want.tobytes() == got.tobytes()
-
-
-def gap_between(want: Array, got: Array) -> tuple[float, float]:
-    """The largest difference, absolute and relative; infinite where shape or NaN differ."""
-    if want.shape != got.shape:
-        return float("inf"), float("inf")
-    a, b = want.astype(np.float64), got.astype(np.float64)
-    alike = (a == b) | (np.isnan(a) & np.isnan(b))
-    if alike.all():
-        return 0.0, 0.0
-    gap = float(np.max(np.abs(a[~alike] - b[~alike])))
-    scale = float(np.max(np.abs(a[np.isfinite(a)]), initial=0.0))
-    if not np.isfinite(gap):
-        return float("inf"), float("inf")
-    return gap, gap / scale if scale else float("inf")

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import networkx as nx
 import onnx_ir
 
+from edgewise.graphs.chance import UNREPEATABLE_OPS
 from edgewise.graphs.cutting.chain import Chain
 from edgewise.graphs.flow import Flow
+from edgewise.graphs.sizes.axes import ASSUMED_AXIS
 from edgewise.graphs.values import (
     batch_symbols,
     bytes_of,
@@ -24,16 +26,9 @@ from edgewise.graphs.values import (
     is_floating,
 )
 
-ASSUMED_AXIS = 128  # the size of a symbolic axis, other than the batch, when bytes are compared
 _LARGEST_NETWORK = 400  # beyond it the nearest tensors are carried, which need not be the fewest
 _NEVER = 2**60  # weight of what cannot cross: content, or a tensor without a wire form
 _LAST_RESORT = 2**40  # added for floating structure, whose infinities no receiver takes
-_UNREPEATABLE = frozenset(
-    {
-        *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
-        *("Multinomial", "Bernoulli", "Dropout"),
-    }
-)
 _Values = frozenset[onnx_ir.Value]
 
 
@@ -267,7 +262,7 @@ class Riders:
     def _is_fixed(self, node: onnx_ir.Node) -> bool:
         """Whether a node may run once only, so that what it gives is carried or not had."""
         makes_content = any(out in self._chain.useful for out in node.outputs)
-        return makes_content or node.op_type in _UNREPEATABLE
+        return makes_content or node.op_type in UNREPEATABLE_OPS
 
     def _fewest_bytes(
         self, near: _Values, needs: Mapping[onnx_ir.Value, _Need | None]

@@ -10,6 +10,7 @@ from edgewise.errors import BadInput
 from edgewise.graphs.reading.metadata import check_metadata
 from edgewise.graphs.reading.stored import (
     check_stored,
+    graphs_of,
     is_raw,
     nodes_of,
     stated_bytes,
@@ -66,7 +67,7 @@ def check_file(proto: onnx.ModelProto, where: str, *, custom: bool = False) -> N
     except Exception as error:  # ValidationError, and what the checker itself trips over
         raise BadInput(
             expected=f"a valid ONNX graph in {where}",
-            found=" ".join(str(error).split())[:300] or type(error).__name__,
+            found=" ".join(str(error).split())[:300].rstrip(".") or type(error).__name__,
             remedy="export it anew",
         ) from None
 
@@ -178,8 +179,8 @@ def _check_domains(proto: onnx.ModelProto, where: str) -> None:
             raise BadInput(
                 expected=f"operators of ai.onnx, ai.onnx.ml or com.microsoft in {where}",
                 found=f"{node.op_type[:80]!r} of the unknown domain {node.domain[:80]!r}",
-                remedy="name the library that defines it (custom_ops=), or export the network "
-                "without custom operators",
+                remedy="name the library that defines it (--custom-ops LIB, or custom_ops=[LIB] "
+                "in Python), or export the network without custom operators",
             )
 
 
@@ -197,8 +198,7 @@ def _check_axes(proto: onnx.ModelProto) -> None:
 
 
 def _check_names(proto: onnx.ModelProto) -> None:
-    inner = (graph for node in nodes_of(proto.graph.node) for graph in subgraphs_of(node))
-    for graph in (proto.graph, *inner):
+    for graph in graphs_of(proto.graph):
         _once("initialiser", (tensor.name for tensor in graph.initializer))
         _once("input", (value.name for value in graph.input))
         _once("output", (value.name for value in graph.output))

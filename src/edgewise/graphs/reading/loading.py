@@ -23,8 +23,8 @@ from edgewise.graphs.model import (
     Model,
     digest_of,
     serialise,
-    stored_bytes,
     to_bytes,
+    weight_bytes,
 )
 from edgewise.graphs.reading.checking import NATIVE_OPSET, check_file, opset_of
 from edgewise.graphs.reading.external import external_tensors, load_external
@@ -32,7 +32,7 @@ from edgewise.graphs.reading.model_file import read_model_file
 from edgewise.graphs.reading.torch_export import export_module, is_module
 from edgewise.graphs.reading.upgrading import UPGRADED_OPSET, convert, prove_upgrade
 from edgewise.graphs.sizes.shapes import infer_shapes
-from edgewise.graphs.values import has_border_type, spec_of, subgraphs_of
+from edgewise.graphs.values import has_border_type, spec_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn  # type: ignore[import-not-found,unused-ignore]
@@ -132,7 +132,7 @@ def make_model(
         inputs=tuple(spec_of(value, role=flow.role_of(value)) for value in ir.graph.inputs),
         outputs=tuple(spec_of(value) for value in ir.graph.outputs),
         opset=ir.graph.opset_imports.get("", 0),
-        weight_bytes=_weight_bytes(ir.graph),
+        weight_bytes=weight_bytes(ir.graph),
         metadata=MappingProxyType(dict(ir.metadata_props)),
         changes=changes,
         custom_ops=custom_ops,
@@ -292,9 +292,3 @@ def _name_nodes(graph: onnx_ir.Graph) -> None:
             name = f"{name}_{index}"
         node.name = name
         seen.add(name)
-
-
-def _weight_bytes(graph: onnx_ir.Graph) -> int:
-    return stored_bytes(graph) + sum(
-        _weight_bytes(inner) for node in graph for inner in subgraphs_of(node)
-    )

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import onnx
 
 from edgewise.errors import BadInput
-from edgewise.graphs.model import LABELS_KEY, PREPARATION_KEY, TOKENIZER_KEY
-from edgewise.preparation import read_preparation
+from edgewise.graphs.model import LABELS_KEY, PREPARATION_KEY
+from edgewise.preparation import TOKENIZER_KEY, read_preparation
 from edgewise.preparation.tokenizer_form import read_tokenizer_form
 from edgewise.records import parse_json
 
@@ -55,10 +55,11 @@ def read_labels(text: str) -> tuple[str, ...]:
     """
     labels = parse_json(text, where=LABELS_KEY, max_bytes=_MAX_LABELS_BYTES)
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        found = "another member" if isinstance(labels, list) else type(labels).__name__
+        listed = labels if isinstance(labels, list) else ()
+        others = [type(label).__name__ for label in listed if not isinstance(label, str)]
         raise BadInput(
             expected=f"a JSON list of texts in the metadata {LABELS_KEY}",
-            found=found,
+            found=f"another member, of type {others[0]}" if others else type(labels).__name__,
             remedy='write ["first class", "second class", …]',
         )
     longest = max(map(len, labels), default=0)

@@ -38,6 +38,13 @@ def nodes_of(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
             yield from nodes_of(graph.node)
 
 
+def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and all inside it."""
+    yield graph
+    for node in nodes_of(graph.node):
+        yield from subgraphs_of(node)
+
+
 def check_stored(proto: onnx.ModelProto) -> None:
     """Refuse tensors whose contents are not what their type and dimensions say.
 
@@ -128,9 +135,8 @@ def _expect(tensor: onnx.TensorProto, found: int, wanted: int, what: str) -> Non
 
 
 def _refuse_sparse(proto: onnx.ModelProto) -> None:
-    graphs = [proto.graph, *(g for n in nodes_of(proto.graph.node) for g in subgraphs_of(n))]
     every = [proto.graph.node, *(function.node for function in proto.functions)]
-    stored = any(graph.sparse_initializer for graph in graphs)
+    stored = any(graph.sparse_initializer for graph in graphs_of(proto.graph))
     attributes = (a for nodes in every for node in nodes_of(nodes) for a in node.attribute)
     if stored or any(a.HasField("sparse_tensor") or a.sparse_tensors for a in attributes):
         raise BadInput(

@@ -11,6 +11,9 @@ from edgewise.errors import BadInput
 from edgewise.graphs.values import batch_symbols, input_symbols
 from edgewise.tensors import Axes
 
+ASSUMED_AXIS = 128
+"""Of an open axis, other than the batch, that nobody states: the words of a sentence, as most
+text networks are quoted."""
 _PRIMES = (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89)
 _BATCHES = (2, 3, 5, 7, 4, 6, 9, 8, 10)
 _SCALES = (1, 32, 512)  # words, pixels that five halvings divide, samples of sound

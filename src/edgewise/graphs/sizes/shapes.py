@@ -137,15 +137,6 @@ def shapes_at(
     return Sizes(dims={**known, **found}, bodies=scope.bodies)
 
 
-def fits_at(ir: onnx_ir.Model, batch: int, axes: Axes) -> bool:
-    """Whether the operators of a graph fit together at these sizes."""
-    try:
-        _sizer(_without_weights(ir), ()).run(axis_sizes(ir.graph, batch, axes))
-    except BadInput:
-        return False
-    return True
-
-
 def _sizer(bare: onnx.ModelProto, custom_ops: tuple[Path, ...]) -> Sizer:
     return Sizer(bare, ForeignNodes(bare.opset_import, bare.ir_version, custom_ops))
 

@@ -14,16 +14,12 @@ from onnx.reference import ReferenceEvaluator
 
 from edgewise.engines import Optimisation, open_engine
 from edgewise.errors import BadInput
+from edgewise.graphs.chance import UNREPEATABLE_OPS
 from edgewise.graphs.sizes.scopes import dims_of_type
 from edgewise.tensors import Array
 
 _LOG = logging.getLogger(__name__)
 _MAX_TRIED_BYTES = 2**24  # a foreign node is run for its shapes on at most this many bytes
-# Their result is another one each time.
-_CHANCE = frozenset(
-    {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike"}
-    | {"RandomUniform", "RandomUniformLike"}
-)
 
 
 def evaluate(
@@ -36,7 +32,7 @@ def evaluate(
         feeds: its inputs, contents known.
         model: for the operators' versions.
     """
-    if node.op_type in _CHANCE:
+    if node.op_type in UNREPEATABLE_OPS:
         return {}
     graph = onnx.helper.make_graph([node], "one", _typed(feeds), _untyped(node))
     alone = onnx.helper.make_model(
@@ -157,11 +153,6 @@ class ForeignNodes:
             return [None] * len(alone.graph.output)
         found = engine.run(feeds)
         return [_type(array.dtype.name, array.shape) for array in found.values()]
-
-
-def _is_sized(kind: onnx.TypeProto) -> bool:
-    dims = dims_of_type(kind)
-    return dims is not None and "?" not in dims
 
 
 def _type(dtype: str, shape: Sequence[int | str]) -> onnx.TypeProto:

@@ -7,8 +7,8 @@ from onnx_ir.convenience import replace_all_uses_with
 from onnx_ir.traversal import RecursiveGraphIterator
 
 from edgewise.graphs.sizes.shapes import infer_shapes
-from edgewise.graphs.trimming.surgery import array_of, bodies_of, input_of, nodes_of
-from edgewise.graphs.values import name_of
+from edgewise.graphs.trimming.surgery import array_of, input_of, nodes_of
+from edgewise.graphs.values import name_of, subgraphs_of
 
 
 def inline_live_branches(ir: onnx_ir.Model) -> None:
@@ -44,7 +44,7 @@ def _inline(node: onnx_ir.Node, graph: onnx_ir.Graph) -> bool:
 
 def _make_names_unique(node: onnx_ir.Node, body: onnx_ir.Graph, graph: onnx_ir.Graph) -> None:
     """Two bodies may use one name for two things; a graph may not."""
-    own = {value for branch in bodies_of(node) for value in _values(branch)}
+    own = {value for branch in subgraphs_of(node) for value in _values(branch)}
     taken = {name_of(value) for value in _values(graph) if value not in own}
     for value in _values(body):
         name, number = name_of(value), 1

@@ -11,13 +11,13 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from edgewise.engines import Optimisation, open_engine
 from edgewise.errors import BadInput
+from edgewise.graphs.chance import RANDOM_OPS
 from edgewise.graphs.flow import Flow, trace_flow
 from edgewise.graphs.sizes.shapes import infer_shapes
 from edgewise.graphs.trimming.surgery import (
-    RANDOM_OPS,
+    NODE_BYTES,
     add_weight,
     array_of,
-    bodies_of,
     bypass,
     input_of,
     integers,
@@ -25,10 +25,9 @@ from edgewise.graphs.trimming.surgery import (
     maker_of,
     nodes_of,
 )
-from edgewise.graphs.values import bytes_of, dims_of, dtype_name, name_of
+from edgewise.graphs.values import bytes_of, dims_of, dtype_name, name_of, subgraphs_of
 from edgewise.tensors import OIP_DATATYPES, Array
 
-_NODE_BYTES = 64  # what a node with short names takes in a file, at least
 # Folding these would store weights that were quantised on purpose as floats again.
 _KEPT_OPS = RANDOM_OPS | {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 
@@ -70,7 +69,7 @@ def _foldable(graph: onnx_ir.Graph, flow: Flow) -> dict[onnx_ir.Node, None]:
     found: dict[onnx_ir.Node, None] = {}
     for node in graph:
         plain = node.domain == "" and node.op_type not in _KEPT_OPS and len(node.outputs) == 1
-        if plain and _is_storable(node.outputs[0]) and not any(bodies_of(node)):
+        if plain and _is_storable(node.outputs[0]) and not any(subgraphs_of(node)):
             makers = [value.producer() for value in flow.reads[node] if not is_weight(value)]
             if all(maker in found for maker in makers):
                 found[node] = None
@@ -128,7 +127,7 @@ def _saved_bytes(value: onnx_ir.Value, foldable: Mapping[onnx_ir.Node, None]) ->
             continue
         if node is not None and node in foldable and node not in gone:
             gone.add(node)
-            saved_bytes += _NODE_BYTES
+            saved_bytes += NODE_BYTES
             stack.extend(read for read in dict.fromkeys(node.inputs) if read is not None)
         elif is_weight(current) and current.const_value is not None:
             saved_bytes += current.const_value.nbytes

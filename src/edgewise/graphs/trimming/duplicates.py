@@ -8,7 +8,8 @@ from collections import defaultdict
 import onnx_ir
 from onnx_ir.passes.common import CommonSubexpressionEliminationPass
 
-from edgewise.graphs.trimming.surgery import RANDOM_OPS, is_weight
+from edgewise.graphs.chance import RANDOM_OPS
+from edgewise.graphs.trimming.surgery import is_weight
 
 
 def merge_weights(ir: onnx_ir.Model) -> None:

@@ -10,17 +10,11 @@ import onnx_ir
 from onnx_ir.convenience import create_value_mapping, replace_all_uses_with
 from onnx_ir.traversal import RecursiveGraphIterator
 
-from edgewise.graphs.model import stored_bytes
 from edgewise.graphs.values import dims_of
 from edgewise.tensors import Array
 
 Attributes = Iterable[onnx_ir.Attr]
-RANDOM_OPS = frozenset(
-    {
-        *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
-        *("Bernoulli", "Multinomial"),
-    }
-)
+NODE_BYTES = 64  # what a node with short names takes in a file, at least
 
 
 def nodes_of(graph: onnx_ir.Graph, *ops: str) -> Iterator[onnx_ir.Node]:
@@ -44,20 +38,6 @@ def copy_of(ir: onnx_ir.Model) -> onnx_ir.Model:
 def node_count(ir: onnx_ir.Model) -> int:
     """All nodes, those in bodies included."""
     return sum(1 for _ in RecursiveGraphIterator(ir.graph))
-
-
-def weight_bytes(ir: onnx_ir.Model) -> int:
-    """Bytes of all stored tensors, those of Constant nodes and of bodies included."""
-    return sum(map(stored_bytes, (ir.graph, *ir.graph.subgraphs())))
-
-
-def bodies_of(node: onnx_ir.Node) -> Iterator[onnx_ir.Graph]:
-    """The graphs inside a node: branches, loop bodies."""
-    for attribute in node.attributes.values():
-        if attribute.type is onnx_ir.AttributeType.GRAPH:
-            yield attribute.as_graph()
-        elif attribute.type is onnx_ir.AttributeType.GRAPHS:
-            yield from attribute.as_graphs()
 
 
 def array_of(value: onnx_ir.Value | None) -> Array | None:

@@ -15,8 +15,8 @@ import onnx_ir
 
 from edgewise.engines import Engine, OnnxRuntimeEngine, Optimisation, open_engine
 from edgewise.errors import BadInput
-from edgewise.graphs.cutting.proof import gap_between, same_bits
 from edgewise.graphs.feeds import deciding_numbers, random_feeds
+from edgewise.graphs.gaps import gap_between, same_bits
 from edgewise.graphs.model import Model, serialise
 from edgewise.graphs.sizes.axes import trial_sizes
 from edgewise.graphs.values import batch_symbols, dims_of, dtype_name, input_symbols, name_of

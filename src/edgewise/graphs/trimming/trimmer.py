@@ -11,15 +11,16 @@ from itertools import groupby
 import onnx_ir
 from onnx_ir.traversal import RecursiveGraphIterator
 
-from edgewise.graphs.model import Model
+from edgewise.graphs.model import Model, weight_bytes
 from edgewise.graphs.reading.loading import make_model
 from edgewise.graphs.trimming.results import Pass, Removal, Trim, Trimmed, Undone
-from edgewise.graphs.trimming.surgery import bodies_of, copy_of, node_count, weight_bytes
+from edgewise.graphs.trimming.surgery import NODE_BYTES, copy_of, node_count
 from edgewise.graphs.trimming.table import PASSES
 from edgewise.graphs.trimming.training import flags_alone_differ, switch_off_training
 from edgewise.graphs.trimming.trial import NotProvable, Trial
 from edgewise.graphs.trimming.unused import drop_unused
 from edgewise.graphs.trimming.unused import keep_outputs as keep_only
+from edgewise.graphs.values import subgraphs_of
 from edgewise.progress import Progress
 from edgewise.tensors import Feeds
 
@@ -27,7 +28,6 @@ _LOG = logging.getLogger(__name__)
 _MOST_ROUNDS = 8
 _MOST_TRIES = 10  # how many parts of a failed pass are tried
 _HIDDEN = "edgewise.hidden"  # the domain of nodes that a pass shall not see
-_NODE_BYTES = 64  # what a node takes in a file, at least
 _SWITCHED = "training mode switched off: outputs are those of evaluation from here on"
 _KEPT = "outputs that were not asked for"
 _OF_NODES = frozenset(one.name for one in PASSES if one.ops)
@@ -98,7 +98,7 @@ class _Work:
     original: Model
     proved: onnx_ir.Model = field(init=False)
     draft: onnx_ir.Model = field(init=False)
-    outline: list[object] = field(init=False)
+    traits: list[object] = field(init=False)
     ops: frozenset[str] = field(init=False)
     size: tuple[int, int] = field(init=False)
     removed: dict[str, Removal] = field(default_factory=dict)
@@ -217,8 +217,8 @@ class _Work:
             undone=tuple(Undone(what=what, reason=why) for what, why in self.undone.items()),
             nodes_before=node_count(self.original.ir),
             nodes_after=node_count(self.proved),
-            bytes_before=weight_bytes(self.original.ir),
-            bytes_after=weight_bytes(self.proved),
+            bytes_before=weight_bytes(self.original.ir.graph),
+            bytes_after=weight_bytes(self.proved.graph),
             max_rel=max_rel,
             runs=runs,
         )
@@ -245,12 +245,12 @@ class _Work:
 
     def _look(self) -> None:
         """Remember what the draft looks like now."""
-        self.outline = _outline(self.draft)
+        self.traits = _traits(self.draft)
         self.ops = frozenset(node.op_type for node in RecursiveGraphIterator(self.draft.graph))
-        self.size = (node_count(self.draft), weight_bytes(self.draft))
+        self.size = (node_count(self.draft), weight_bytes(self.draft.graph))
 
     def _is_changed(self) -> bool:
-        return _outline(self.draft) != self.outline
+        return _traits(self.draft) != self.traits
 
 
 def _says_enough(step: Removal) -> bool:
@@ -262,7 +262,7 @@ def _forbid_growth(step: Removal) -> None:
     nodes, size_bytes = -step.nodes, -step.bytes
     if nodes > 0:
         raise _Grows(f"it needs {nodes} more node{'s' if nodes > 1 else ''}")
-    if size_bytes + nodes * _NODE_BYTES > 0:
+    if size_bytes + nodes * NODE_BYTES > 0:
         raise _Grows(f"it needs {size_bytes} more bytes of weights")
 
 
@@ -291,7 +291,7 @@ def _halves(names: Sequence[str]) -> list[Sequence[str]]:
     return [names[:middle], names[middle:]] if middle else []
 
 
-def _outline(ir: onnx_ir.Model) -> list[object]:
+def _traits(ir: onnx_ir.Model) -> list[object]:
     """All that a pass may change; equal only for the same graph as long as it is unchanged."""
     graph = ir.graph
     border = [(value.name, str(value.type), str(value.shape)) for value in _border(graph)]
@@ -308,7 +308,7 @@ def _rows(graph: onnx_ir.Graph) -> Iterator[object]:
         listed = node.attributes.values() if node.attributes else ()
         attributes = tuple(filter(_says_something, listed))
         yield node, node.domain, node.op_type, _taken(node), node.outputs, attributes
-        for body in bodies_of(node) if attributes else ():
+        for body in subgraphs_of(node) if attributes else ():
             yield _border(body)
             yield from _rows(body)
 

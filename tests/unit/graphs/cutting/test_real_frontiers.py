@@ -19,17 +19,10 @@ from edgewise.graphs import (
     prove_cuts,
     random_feeds,
 )
-from edgewise.profiling import count
 from edgewise.zoo import get
+from unit.graphs.real_networks import FASHION, LITE0, between_conv_and_norm, needs_lite0
 
-ROOT = Path(__file__).resolve().parents[4]
-LITE0 = ROOT.parent / "shared" / "models" / "efficientnet-lite0.onnx"
-FASHION = sorted((ROOT / "src" / "edgewise" / "zoo" / "assets" / "fashion").glob("*.onnx"))
 CUTS = 50
-
-needs_lite0 = pytest.mark.skipif(
-    not LITE0.exists(), reason="needs ../shared/models/efficientnet-lite0.onnx"
-)
 
 
 def _some(cuts: tuple[Cut, ...], seed: int = 0) -> list[Cut]:
@@ -41,22 +34,9 @@ def _feeds(model: Model) -> list[dict[str, np.ndarray]]:
     return [random_feeds(model, np.random.default_rng(0))]
 
 
-def _between_conv_and_norm(model: Model) -> set[str]:
-    profile = count(model)
-    ops = {node.name: node.op for node in profile.nodes}
-    return {
-        edge.name
-        for edge in profile.edges
-        if edge.producer is not None
-        and ops[edge.producer] == "Conv"
-        and [ops[name] for name in edge.consumers] == ["BatchNormalization"]
-    }
-
-
 def _prove_some(model: Model) -> int:
     cuts = _some(find_frontiers(model).cuts)
-    # Cut apart, a Conv and its BatchNormalization cannot be folded into one; folding rounds.
-    folded = _between_conv_and_norm(model)
+    folded = between_conv_and_norm(model)
     for at, proof in prove_cuts(model, cuts, _feeds(model), optimisation=Optimisation.EXTENDED):
         across = any(spec.name in folded for spec in at.content)
         check_proof(proof, max_rel=1e-6 if across else None)

@@ -33,7 +33,10 @@ def _file(op: str = "NegPos") -> bytes:
 
 
 def test_without_the_library_the_domain_is_unknown() -> None:
-    found = r"'NegPos' of the unknown domain 'ai\.onnx\.contrib'; name the library"
+    found = (
+        r"'NegPos' of the unknown domain 'ai\.onnx\.contrib'; "
+        r"name the library that defines it \(--custom-ops LIB, or"
+    )
     with pytest.raises(BadInput, match=found):
         load(_file())
 
@@ -62,5 +65,5 @@ def test_with_a_real_library_the_network_is_sized_cut_and_run() -> None:
     feeds = [random_feeds(model, np.random.default_rng(0), batch=2)]
     for _, proof in prove_cuts(model, cuts, feeds):
         check_proof(proof)
-    with pytest.raises(BadInput, match=r"NoSuch.* is not a registered function"):
+    with pytest.raises(BadInput, match=r"NoSuch.* is not a registered .*; name every library"):
         load(_file("NoSuch"), custom_ops=[library])

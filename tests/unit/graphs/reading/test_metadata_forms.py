@@ -22,7 +22,7 @@ def _with(**metadata: str) -> bytes:
     [
         ("not JSON", "edgewise.labels"),
         ('{"a": 1}', "found dict"),
-        ('["a", 1]', "found another member"),
+        ('["a", 1]', "found another member, of type int"),
         (json.dumps(["x" * 1001]), "1 names, the longest of 1001 characters"),
         (json.dumps(["x"] * 100_001), "100001 names"),
         ("[" * 100 + "]" * 100, "edgewise.labels"),
