@@ -350,6 +350,16 @@ def test_a_key_may_have_so_many_requests_at_once(bundle: Bundle, tmp_path: Path)
         first.close()
 
 
+def test_metrics_through_a_proxy_are_refused_where_no_key_helps(bundle: Bundle) -> None:
+    with serving(bundle.path) as (url, _):
+        reply = ask(url, "/metrics", Via="1.1 proxy")
+        assert reply.status == 403
+        assert reply.error == (
+            "expected a look at the metrics from the server's own machine, found one from"
+            " elsewhere; ask there, or start the server with --api-keys and send a key"
+        )
+
+
 def test_metrics_can_be_left_out(bundle: Bundle) -> None:
     with serving(bundle.path, "--no-metrics", "--log", "off") as (url, process):
         assert ask(url, "/metrics").status == 404

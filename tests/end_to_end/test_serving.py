@@ -175,6 +175,10 @@ def test_model_ready(client: Client) -> None:
 def test_other_paths_are_not_found(client: Client, path: str) -> None:
     status, data = client.get(path)
     assert (status, list(data)) == (404, ["error"])
+    assert data["error"] == (
+        "expected a path and a method that this server answers, found another;"
+        " GET /v2/openapi.json lists them"
+    )
 
 
 def test_infer_takes_only_post(client: Client) -> None:
@@ -533,8 +537,10 @@ def test_what_is_no_http_is_refused(server: RunningServer) -> None:
     ],
 )
 def test_only_known_hosts_are_answered(server: RunningServer, host: str, status: int) -> None:
-    found, _ = _exchange(server, f"GET /v2/health/live HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    raw = f"GET /v2/health/live HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    found, text = _exchange(server, raw)
     assert found == status
+    assert ("--allow-host NAME" in text) == (status == 421)
 
 
 def test_a_missing_or_repeated_host_is_refused(server: RunningServer) -> None:

@@ -43,7 +43,7 @@ def read_api_key(path: Path | None, *, server: str | None) -> str | None:
     """
     key = os.environ.get(KEY_VARIABLE) or None
     if path is not None:
-        raw = read_start(path, what="an API key", max_bytes=_MAX_KEY_BYTES)
+        raw = read_start(path, what="API key", max_bytes=_MAX_KEY_BYTES)
         key = raw.decode(errors="replace").strip()
         if not key or len(key.split()) != 1:
             raise BadInput(

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from edgewise.serving import Operations
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # The words of edgewise.serving.LogForm, which --help should not load.
 LOG_FORMS = ("human", "json", "off")
 
@@ -69,7 +68,7 @@ def _add_operations(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Serve until stopped."""
-    from edgewise.serving import LOCAL_HOSTS, Access, serve
+    from edgewise.serving import LOCAL_HOSTS, Access, host_name, serve
 
     def ready(url: str) -> None:
         if args.json:
@@ -80,7 +79,7 @@ def execute(args: argparse.Namespace) -> int:
 
     _warn(args)
     access = Access(
-        allowed_hosts=(*LOCAL_HOSTS, _host_name(args.host), *args.allow_host),
+        allowed_hosts=(*LOCAL_HOSTS, host_name(args.host), *args.allow_host),
         operations=_operations(args),
     )
     serve(
@@ -126,7 +125,9 @@ def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
 
 
 def _warn(args: argparse.Namespace) -> None:
-    if args.host in _LOOPBACK or args.json:
+    from edgewise.serving import LOCAL_HOSTS, host_name
+
+    if host_name(args.host) in LOCAL_HOSTS or args.json:
         return
     if args.api_keys is None:
         _tell(
@@ -143,8 +144,3 @@ def _warn(args: argparse.Namespace) -> None:
 def _tell(args: argparse.Namespace, text: str) -> None:
     """A note in the form of the log, so that whoever reads JSON lines finds nothing else."""
     note(json.dumps({"event": "note", "text": text}) if args.log == "json" else text)
-
-
-def _host_name(host: str) -> str:
-    """As it stands in a request's ``Host``: IPv6 addresses have brackets there."""
-    return f"[{host}]" if ":" in host else host

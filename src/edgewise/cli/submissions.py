@@ -34,31 +34,19 @@ def execute(args: argparse.Namespace) -> int:
     """List them, the oldest first."""
     from edgewise.serving import SubmissionStore
 
-    _check_there(args.url)
-    with SubmissionStore(args.url) as store:
+    with SubmissionStore(args.url, only_look=True) as store:
         if args.json:
             rows = [_json(store, row) for row in store.rows(since_s=args.since)]
             print_json({"submissions": rows})
             return 0
         count = 0
         for row in store.rows(since_s=args.since):
-            print(printable(f"{_time(row)}  {row.model}  {row.key}  {format_bytes(row.nbytes)}"))
+            print(
+                printable(f"{row.stored_at}  {row.model}  {row.key}  {format_bytes(row.nbytes)}")
+            )
             count += 1
     note(f"{count} submissions; --json shows what is in them")
     return 0
-
-
-def _check_there(url: str) -> None:
-    """Looking must not make a database where there is none."""
-    from pathlib import Path
-
-    name = url.partition(":///")[2].partition("?")[0]
-    if url.startswith("sqlite") and name and not Path(name).is_file():
-        raise BadInput(
-            expected=f"a database at {name}",
-            found="no file",
-            remedy="check the path; edgewise serve --submissions makes one",
-        )
 
 
 def _json(store: SubmissionStore, row: Stored) -> dict[str, Any]:
@@ -66,7 +54,7 @@ def _json(store: SubmissionStore, row: Stored) -> dict[str, Any]:
     return {
         "model": row.model,
         "key": row.key,
-        "stored_at": _time(row),
+        "stored_at": row.stored_at,
         "bundle": row.bundle,
         "digest": row.digest,
         "bytes": row.nbytes,
@@ -76,12 +64,6 @@ def _json(store: SubmissionStore, row: Stored) -> dict[str, Any]:
             for name, array in submission.tensors.items()
         ],
     }
-
-
-def _time(row: Stored) -> str:
-    from edgewise.serving.submissions import format_time
-
-    return format_time(row.stored_s)
 
 
 def _since(text: str) -> float:

@@ -149,16 +149,7 @@ class HttpLink:
     def send(self, request: Request) -> Reply:
         """The cloud half's answer; see :class:`Link`."""
         frame = encode_request(request.message)
-        asked = HttpRequest(
-            method="POST",
-            path=f"{self._path(request.model)}/infer",
-            body=frame.body,
-            headers={
-                HEADER_LENGTH_FIELD: str(frame.header_bytes),
-                "Content-Type": "application/octet-stream",
-                **self._fields,
-            },
-        )
+        asked = self._frame_request(request.model, "infer", frame)
         start_s = time.perf_counter()
         with self._borrowed() as connection:
             response = connection.ask(asked, until_s=start_s + request.timeout_s)
@@ -194,16 +185,7 @@ class HttpLink:
             TimeoutError: when nobody answers in time.
         """
         until_s = time.perf_counter() + timeout_s
-        asked = HttpRequest(
-            method="POST",
-            path=f"{self._path(model)}/{verb}",
-            body=frame.body,
-            headers={
-                HEADER_LENGTH_FIELD: str(frame.header_bytes),
-                "Content-Type": "application/octet-stream",
-                **self._fields,
-            },
-        )
+        asked = self._frame_request(model, verb, frame)
         with self._borrowed() as connection:
             response = connection.ask(asked, until_s=until_s)
             raw = connection.read(response, limit_bytes=limit_bytes, until_s=until_s)
@@ -252,6 +234,18 @@ class HttpLink:
                 self._idle.append(connection)
             else:
                 connection.close()
+
+    def _frame_request(self, model: str, verb: str, frame: Frame) -> HttpRequest:
+        return HttpRequest(
+            method="POST",
+            path=f"{self._path(model)}/{verb}",
+            body=frame.body,
+            headers={
+                HEADER_LENGTH_FIELD: str(frame.header_bytes),
+                "Content-Type": "application/octet-stream",
+                **self._fields,
+            },
+        )
 
     def _path(self, model: str) -> str:
         return f"{self._prefix}/v2/models/{quote(model, safe='')}"
@@ -322,12 +316,21 @@ def _words(status: int, raw: bytes) -> str:
     return f"{status}: {_one_line(_json_field(raw, 'error'))}".rstrip(": ")
 
 
-def _json_field(raw: bytes, key: str) -> str:
-    try:
+def read_object(raw: bytes) -> dict[str, object]:
+    """The JSON object that a reply is; empty when it is none.
+
+    >>> read_object(b'{"error": "full"}'), read_object(b"<html>")
+    ({'error': 'full'}, {})
+    """
+    with contextlib.suppress(BadInput):
         data = parse_json(raw, where="the reply")
-    except BadInput:
-        return ""
-    value = data.get(key, "") if isinstance(data, dict) else ""
+        if isinstance(data, dict):
+            return data
+    return {}
+
+
+def _json_field(raw: bytes, key: str) -> str:
+    value = read_object(raw).get(key, "")
     return value if isinstance(value, str) else ""
 
 

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -117,21 +118,33 @@ class OutboxFile:
         # Shared by all users, and alone for whoever sets the file aside: a process that still
         # wrote into the renamed file would lose what it was given.
         self._lock("LOCK_SH", "")
-        try:
-            return self._connect_with_room()
-        except sqlite3.Error as error:
-            if not is_damage(error):
-                raise not_stored(self.path, error) from None
+        db = self._unless_damaged(self._connect_with_room)
+        if db is not None:
+            return db
         self._lock("LOCK_EX", "another process that uses the damaged file")
-        try:
-            return _connect(self.path)  # somebody else may have set it aside meanwhile
-        except sqlite3.Error as error:
-            if not is_damage(error):
-                raise not_stored(self.path, error) from None
-        self._set_aside()
-        db = _guarded(self.path, lambda: _connect(self.path))
+        # Somebody else may have set it aside meanwhile.
+        db = self._unless_damaged(partial(_connect, self.path))
+        if db is None:
+            self._set_aside()
+            db = self._new()
         self._lock("LOCK_SH", "")
         return db
+
+    def _unless_damaged(
+        self, connect: Callable[[], sqlite3.Connection]
+    ) -> sqlite3.Connection | None:
+        try:
+            return connect()
+        except sqlite3.Error as error:
+            if is_damage(error):
+                return None
+            raise not_stored(self.path, error) from None
+
+    def _new(self) -> sqlite3.Connection:
+        try:
+            return _connect(self.path)
+        except sqlite3.Error as error:
+            raise not_stored(self.path, error) from None
 
     def _set_aside(self) -> None:
         number = 1
@@ -141,7 +154,11 @@ class OutboxFile:
             with contextlib.suppress(FileNotFoundError):
                 os.rename(f"{self.path}{suffix}", f"{target}{suffix}")
         self.damaged = target
-        _log.warning("the outbox %s is damaged: set aside as %s, a new one begun", *_names(self))
+        _log.warning(
+            "the outbox %s is damaged: set aside as %s, a new one begun",
+            self.path.name,
+            target.name,
+        )
 
     def _lock(self, kind: str, found: str) -> None:
         if sys.platform == "win32":
@@ -197,10 +214,6 @@ def _code(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF  # the rest is detail
 
 
-def _names(file: OutboxFile) -> tuple[str, str]:
-    return file.path.name, file.damaged.name if file.damaged else ""
-
-
 def _open_lock(path: Path) -> IO[bytes]:
     try:
         return open(f"{path}.lock", "ab")
@@ -210,13 +223,6 @@ def _open_lock(path: Path) -> IO[bytes]:
             found=getattr(error, "strerror", None) or "no such path",
             remedy="check that its folder exists and is writable",
         ) from None
-
-
-def _guarded(path: Path, work: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
-    try:
-        return work()
-    except sqlite3.Error as error:
-        raise not_stored(path, error) from None
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import os
 import threading
@@ -16,10 +15,9 @@ import numpy as np
 
 from edgewise.bundle import Bundle, Manifest
 from edgewise.errors import BadInput, LinkFailed
-from edgewise.records import parse_json
 from edgewise.running.backoff import Backoff, Patience
 from edgewise.running.choice import Policy
-from edgewise.running.link import HttpLink, refusal_words
+from edgewise.running.link import HttpLink, read_object, refusal_words
 from edgewise.running.options import Options
 from edgewise.running.outbox import Outbox
 from edgewise.running.outbox_items import Entry, Receipt, Waiting
@@ -116,17 +114,7 @@ class Submitter:
     def submit(
         self, value: Submittable, *, key: str | None = None, sensitive: bool = False
     ) -> Receipt:
-        """Store a value, to be delivered when there is a way.
-
-        Args:
-            value: arrays, and what JSON can hold, by name.
-            key: whatever comes twice under one key counts once; a random UUID by default.
-            sensitive: refuse to write it unless the outbox encrypts.
-
-        Raises:
-            NotStored: when there is no room, in the outbox or on the disk; it is not stored.
-            BadInput: when it cannot be sent, or the options forbid to send it.
-        """
+        """Store a value, to be delivered when there is a way; see :meth:`Session.submit`."""
         tensors, record = split_value(value)
         check_may_leave(tensors, record, manifest=self._manifest, options=self._options)
         if key is None:
@@ -229,7 +217,7 @@ class Submitter:
             LinkFailed: when another attempt may help.
         """
         status, raw = self._post(item, timeout_s)
-        reply = _reply(raw)
+        reply = read_object(raw)
         if status == 200 and (reply.get("key"), reply.get("digest")) == (item.key, item.digest):
             self._outbox.delivered(item.key)
             return _Step.DELIVERED
@@ -336,11 +324,3 @@ def _fits(array: Array, dtype: str, shape: tuple[int | str, ...]) -> bool:
         and array.ndim == len(shape)
         and all(isinstance(want, str) or size == want for size, want in sizes)
     )
-
-
-def _reply(raw: bytes) -> dict[str, object]:
-    with contextlib.suppress(BadInput):
-        data = parse_json(raw, where="the reply")
-        if isinstance(data, dict):
-            return data
-    return {}

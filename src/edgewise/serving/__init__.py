@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from edgewise.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from edgewise.serving.access import LOCAL_HOSTS, Access
+    from edgewise.serving.access import LOCAL_HOSTS, Access, host_name
     from edgewise.serving.app import create_app
     from edgewise.serving.keys import KeyEntry, KeyRing, NewKey, new_key, read_keys, write_entry
     from edgewise.serving.operations import LogForm, Operations
@@ -36,6 +36,7 @@ __all__ = [
     "Stored",
     "SubmissionStore",
     "create_app",
+    "host_name",
     "new_key",
     "read_keys",
     "serve",
@@ -56,6 +57,7 @@ _HOMES = {
     "Stored": "submission_store",
     "SubmissionStore": "submission_store",
     "create_app": "app",
+    "host_name": "access",
     "new_key": "keys",
     "read_keys": "keys",
     "serve": "server",

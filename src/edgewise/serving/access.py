@@ -21,6 +21,15 @@ _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._\-]{1,253})(?::[0-9]{1,5})?"
 _log = logging.getLogger("edgewise.serving")
 
 
+def host_name(host: str) -> str:
+    """An address as it stands in a URL, and in a request's ``Host``.
+
+    >>> host_name("::1"), host_name("127.0.0.1")
+    ('[::1]', '127.0.0.1')
+    """
+    return f"[{host}]" if ":" in host else host
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """What a server lets in.
@@ -92,7 +101,7 @@ class Admission:
 
 
 class Guard:
-    """The outermost layer: known hosts and no foreign pages; nothing escapes as a trace."""
+    """The layer behind the log: known hosts and no foreign pages; nothing escapes as a trace."""
 
     def __init__(self, app: ASGIApp, *, access: Access) -> None:
         self._app = app
@@ -100,14 +109,17 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
-        if scope["type"] != "http":
-            return
         try:
             refused = self._refusal(scope)
             await (refused or self._app)(scope, receive, send)
         except Exception:
             _log.exception("a request failed")  # for the operator; the client gets one sentence
-            failed = error_reply(500, "the server failed on this request, and its log says why")
+            error = BadInput(
+                expected="an answer",
+                found="a failure of the server on this request",
+                remedy="its log says why: tell its operator, and answer on the device",
+            )
+            failed = error_reply(500, str(error))
             await failed(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Response | None:
@@ -117,7 +129,12 @@ class Guard:
         if match is None:
             return error_reply(400, "expected one Host header, found none or a malformed one")
         if match[1] not in self._hosts:
-            return error_reply(421, "this server does not answer for the host in the request")
+            error = BadInput(
+                expected="a host that this server answers for",
+                found="another one",
+                remedy="its operator lets it in with: edgewise serve BUNDLE --allow-host NAME",
+            )
+            return error_reply(421, str(error))
         own = f"{scope['scheme']}://{hosts[0]}"
         if any(origin.lower() != own for origin in headers.getlist("origin")):
             return error_reply(403, "this server does not answer pages of another origin")

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import anyio
 import anyio.to_thread
@@ -26,6 +27,7 @@ from edgewise.serving.access import Access, Admission, error_reply, refusal
 from edgewise.serving.account import account_of
 from edgewise.serving.counting import Counts
 from edgewise.serving.descriptions import (
+    DIGEST_FIELD,
     VERSION,
     model_config,
     model_metadata,
@@ -42,8 +44,6 @@ from edgewise.serving.submission_store import SubmissionStore
 from edgewise.serving.submissions import take_submission
 from edgewise.tensors import Array, Feeds
 from edgewise.wire import Message
-
-DIGEST_FIELD = "Edgewise-Bundle"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,8 @@ class Desk:
                 body = await read_body(request, announced.body_bytes, access=self.access)
                 arrived_s = time.perf_counter()
                 asked = await read_tensors(body, announced, self.served)
-                account_of(request.scope).open(asked)
+                account = account_of(request.scope)
+                account.open(asked)
                 answer = await anyio.to_thread.run_sync(
                     _compute,
                     asked,
@@ -169,6 +170,7 @@ class Desk:
                     limiter=self.engines,
                 )
             self.counts.ran(
+                items=account.items,
                 queue_s=answer.timing.queue_s,
                 compute_input_s=answer.timing.decode_s,
                 compute_infer_s=answer.timing.compute_s,
@@ -239,7 +241,7 @@ def create_app(
         engines=anyio.CapacityLimiter(max(1, _cores() // threads)),
         submissions=submissions,
     )
-    layers = build_layers(desk.served, access=access, version=str(server_metadata()["version"]))
+    layers = build_layers(desk.served, access=access)
     app = Starlette(
         routes=_routes(desk),
         middleware=layers.middleware,
@@ -291,7 +293,7 @@ def _check_deadline(asked: Infer, waited_s: float) -> None:
         raise refusal(
             504,
             expected=f"to start within {asked.deadline_us} microseconds of the request's arrival",
-            found="more requests before it",
+            found=f"a wait of {round(waited_s * 1e6)} microseconds before it",
             remedy="answer on the device, or ask with a later deadline",
         )
 
@@ -315,10 +317,19 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
+# Starlette refuses paths and methods by the status alone.
+_NO_ROUTE = (
+    "expected a path and a method that this server answers, found another;"
+    " GET /v2/openapi.json lists them"
+)
+
+
 async def _answer_refusal(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # Starlette dispatches on the type
     headers = dict(error.headers) if error.headers else None
-    return error_reply(error.status_code, error.detail, headers)
+    is_routing = error.detail == HTTPStatus(error.status_code).phrase
+    text = _NO_ROUTE if is_routing else error.detail
+    return error_reply(error.status_code, text, headers)
 
 
 async def _answer_bad_input(_: Request, error: Exception) -> Response:

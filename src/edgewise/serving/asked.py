@@ -166,7 +166,7 @@ def _count(parameters: Parameters, name: str, *, least: int) -> int | None:
     raise BadInput(
         expected=f"a whole number of at least {least} for {name!r}",
         found=repr(value)[:40],
-        remedy="count microseconds from now, or leave it out",
+        remedy="send such a number, of microseconds from now if it is a time, or leave it out",
     )
 
 

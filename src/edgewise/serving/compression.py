@@ -42,6 +42,23 @@ def request_encoding(headers: Headers) -> str | None:
     return asked
 
 
+def refuse_compression(headers: Headers) -> None:
+    """Let a body pass as it is alone.
+
+    Raises:
+        HTTPException: 415 when it is compressed in any way.
+
+    >>> refuse_compression(Headers({"content-encoding": "identity"}))
+    """
+    if request_encoding(headers) is not None:
+        raise refusal(
+            415,
+            expected="a body as it is",
+            found="a compressed one",
+            remedy="send it without Content-Encoding",
+        )
+
+
 def inflate(
     body: memoryview, encoding: str, *, head_bytes: int, limit_of: Callable[[bytes], int]
 ) -> memoryview:

@@ -15,7 +15,8 @@ from edgewise.serving.parts import ServedBundle
 from edgewise.tensors import OIP_DATATYPES, TensorSpec
 from edgewise.wire import Bound
 
-VERSION = "1"
+VERSION = "1"  # of the model: there is one
+DIGEST_FIELD = "Edgewise-Bundle"
 PLATFORM = "onnxruntime_onnx"
 EXTENSIONS = (
     "binary_tensor_data",
@@ -28,13 +29,21 @@ EXTENSIONS = (
 Json = dict[str, object]
 
 
+def package_version() -> str:
+    """The version that is installed; the package's root, which says it too, knows the studio."""
+    try:
+        return importlib.metadata.version("edgewise")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
 def server_metadata() -> Json:
     """What this server is, and which extensions of the protocol it has.
 
     >>> server_metadata()["name"]
     'edgewise'
     """
-    return {"name": "edgewise", "version": _package_version(), "extensions": list(EXTENSIONS)}
+    return {"name": "edgewise", "version": package_version(), "extensions": list(EXTENSIONS)}
 
 
 def model_metadata(manifest: Manifest) -> Json:
@@ -102,10 +111,3 @@ def _configure(spec: TensorSpec) -> Mapping[str, object]:
 
 def _sizes(shape: tuple[int | str, ...]) -> list[int]:
     return [size if isinstance(size, int) else -1 for size in shape]
-
-
-def _package_version() -> str:
-    try:
-        return importlib.metadata.version("edgewise")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

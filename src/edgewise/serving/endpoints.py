@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgewise.serving.descriptions import VERSION, server_metadata
+from edgewise.serving.descriptions import DIGEST_FIELD, VERSION, package_version
 from edgewise.tensors import OIP_DATATYPES
 from edgewise.wire import HEADER_LENGTH_FIELD
 
@@ -29,7 +29,8 @@ class Endpoint:
         reply: name of the schema of a good reply; ``None`` when there never is one.
         method: of HTTP.
         request: name of the schema of the body, if there is one.
-        refusals: the statuses beside 200.
+        refusals: the statuses beside 200, and beside the 401 of whatever is not open.
+        is_open: answered without a key.
     """
 
     paths: tuple[str, ...]
@@ -39,6 +40,7 @@ class Endpoint:
     method: str = "GET"
     request: str | None = None
     refusals: tuple[int, ...] = ()
+    is_open: bool = False
 
 
 ENDPOINTS = (
@@ -46,8 +48,21 @@ ENDPOINTS = (
     Endpoint(
         paths=("/v2/openapi.json",), answer="openapi", summary="This description", reply="Any"
     ),
-    Endpoint(paths=("/v2/health/live",), answer="live", summary="Does it answer?", reply="Live"),
-    Endpoint(paths=("/v2/health/ready",), answer="ready", summary="Is it ready?", reply="Ready"),
+    Endpoint(
+        paths=("/v2/health/live",),
+        answer="live",
+        summary="Does it answer?",
+        reply="Live",
+        is_open=True,
+    ),
+    Endpoint(
+        paths=("/v2/health/ready",),
+        answer="ready",
+        summary="Is it ready?",
+        reply="Ready",
+        refusals=(503,),
+        is_open=True,
+    ),
     Endpoint(
         paths=("/v2/models/stats",),
         answer="all_statistics",
@@ -89,7 +104,7 @@ ENDPOINTS = (
         reply="InferReply",
         method="POST",
         request="InferRequest",
-        refusals=(400, 401, 404, 408, 409, 411, 413, 415, 429, 503, 504),
+        refusals=(400, 404, 408, 409, 411, 413, 415, 429, 503, 504),
     ),
     Endpoint(
         paths=tuple(f"{path}/submit" for path in _BOTH),
@@ -98,7 +113,7 @@ ENDPOINTS = (
         reply="SubmitReply",
         method="POST",
         request="SubmitRequest",
-        refusals=(400, 401, 404, 408, 409, 411, 413, 415, 501, 503),
+        refusals=(400, 404, 408, 409, 411, 413, 415, 501, 503),
     ),
     Endpoint(
         paths=("/v2/repository/index",),
@@ -134,7 +149,7 @@ def openapi(endpoints: Sequence[Endpoint] = ENDPOINTS, *, model: str) -> Schema:
         "openapi": "3.1.0",
         "info": {
             "title": "edgewise: Open Inference Protocol v2",
-            "version": str(server_metadata()["version"]),
+            "version": package_version(),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
@@ -148,12 +163,13 @@ def openapi(endpoints: Sequence[Endpoint] = ENDPOINTS, *, model: str) -> Schema:
 
 def _operation(endpoint: Endpoint, path: str, model: str) -> Schema:
     values = {"model": model, "version": VERSION}
+    refusals = endpoint.refusals if endpoint.is_open else (401, *endpoint.refusals)
     named = [name for name in values if f"{{{name}}}" in path]
     operation: Schema = {
         "operationId": "_".join(part.strip("{}").split(".")[0] for part in path.split("/")[1:]),
         "summary": endpoint.summary,
         "parameters": [_parameter(name, values[name]) for name in named],
-        "responses": {str(status): _refused(status) for status in endpoint.refusals},
+        "responses": {str(status): _refused(status) for status in refusals},
     }
     if endpoint.reply is not None:
         operation["responses"]["200"] = _answered(endpoint.reply)
@@ -184,7 +200,7 @@ def _answered(schema: str) -> Schema:
                 "schema": {"type": "string"},
                 "required": True,
             },
-            "Edgewise-Bundle": {
+            DIGEST_FIELD: {
                 "description": "The bundle's SHA-256",
                 "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
                 "required": True,
@@ -220,13 +236,13 @@ _REASONS: Mapping[int, str] = {
     403: "Not from outside",
     404: "Another model or version",
     408: "The body came too slowly",
-    409: "For another bundle",
+    409: "For another bundle, or the key of a submission stands for other content",
     411: "No Content-Length",
     413: "Too long, before or after it is inflated",
     415: "Compressed in another way than gzip or deflate",
     429: "This key's budget is used up; Retry-After says when to come back",
     501: "This server does not take submissions",
-    503: "Too much under way; Retry-After says when to come back",
+    503: "Too busy, about to end, or not stored; Retry-After says when to come back",
     504: "The request's deadline passed before the network ran",
 }
 

@@ -14,11 +14,12 @@ from edgewise.serving.account import Account, account_of, over_budget
 from edgewise.serving.budgets import Budget
 from edgewise.serving.doors import Doors
 from edgewise.serving.draining import Draining
+from edgewise.serving.endpoints import ENDPOINTS
 from edgewise.serving.metrics import CONTENT_TYPE, Meters
 
 KEY_FIELD = "Edgewise-Key"
 _SCHEME = "bearer "
-_OPEN = ("live", "ready")
+_OPEN = frozenset(endpoint.answer for endpoint in ENDPOINTS if endpoint.is_open)
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
 
 
@@ -83,7 +84,12 @@ class Gate:
             if self._doors.are_guarded:
                 return _no_key(account)
             account.refused = "metrics"
-            return error_reply(403, "metrics are shown on the server's own machine alone")
+            error = BadInput(
+                expected="a look at the metrics from the server's own machine",
+                found="one from elsewhere",
+                remedy="ask there, or start the server with --api-keys and send a key",
+            )
+            return error_reply(403, str(error))
         return Response(meters.text(), headers={"Content-Type": CONTENT_TYPE})
 
 

@@ -10,8 +10,8 @@ from starlette.requests import Request
 
 from edgewise.errors import BadInput
 from edgewise.records import parse_json
-from edgewise.serving.access import Access, refusal
-from edgewise.serving.compression import inflate, request_encoding
+from edgewise.serving.access import Access
+from edgewise.serving.compression import inflate, refuse_compression, request_encoding
 from edgewise.serving.jsontensors import binary_frame, max_json_bytes
 from edgewise.serving.parts import ServedBundle
 from edgewise.serving.requests import (
@@ -78,11 +78,8 @@ async def read_small_body(request: Request, *, access: Access) -> None:
     headers = request.headers
     if "transfer-encoding" not in headers and headers.get("content-length", "0") == "0":
         return
-    if request_encoding(headers) is not None:
-        raise refusal(
-            415, expected="a body as it is", found="a compressed one", remedy="leave it out"
-        )
-    body_bytes = declared_bytes(headers, limit_bytes=_SMALL_BYTES)
+    refuse_compression(headers)
+    body_bytes = declared_bytes(headers, limit_bytes=_SMALL_BYTES, remedy="leave it out")
     body = await read_body(request, body_bytes, access=access)
     if not isinstance(parse_json(bytes(body), where="the request"), dict):
         raise BadInput(

@@ -9,6 +9,7 @@ and no table holds any of them.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
@@ -52,12 +53,11 @@ class KeyEntry:
 
     def __post_init__(self) -> None:
         # Values are not repeated: a person may have pasted the key itself.
-        shapes = ((_NAME, self.name), (_PREFIX, self.prefix), (_SHA256, self.sha256))
-        if not all(shape.fullmatch(text) for shape, text in shapes):
+        if not _NAME.fullmatch(self.name):
+            raise _bad_entry("a key's name of 1 to 64 letters, digits and _ . -", "something else")
+        if not (_PREFIX.fullmatch(self.prefix) and _SHA256.fullmatch(self.sha256)):
             raise _bad_entry(
-                "a key's name of 1 to 64 letters, digits and _ . -, a prefix of 8 and a sha256 of"
-                " 64 hexadecimal digits",
-                "something else",
+                "a key's prefix of 8 and its sha256 of 64 hexadecimal digits", "something else"
             )
         limits = (self.items_per_s, self.compute_ms_per_s, self.concurrent)
         if any(limit is not None and not 0 < limit <= 1e9 for limit in limits):
@@ -146,8 +146,6 @@ def new_key(
     >>> new_key("shop", random=lambda n: bytes(n)).key
     'ew_00000000_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
     """
-    import base64
-
     prefix = random(_PREFIX_BYTES).hex()
     secret = base64.urlsafe_b64encode(random(_SECRET_BYTES)).decode().rstrip("=")
     key = f"ew_{prefix}_{secret}"

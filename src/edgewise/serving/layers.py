@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from starlette.middleware import Middleware
 
 from edgewise.serving.access import Access, Guard
+from edgewise.serving.descriptions import package_version
 from edgewise.serving.doors import Doors
 from edgewise.serving.draining import Draining
 from edgewise.serving.gate import Gate
@@ -35,13 +36,12 @@ class Layers:
     log: RequestLog
 
 
-def build_layers(served: ServedBundle, *, access: Access, version: str) -> Layers:
+def build_layers(served: ServedBundle, *, access: Access) -> Layers:
     """The layers of one server.
 
     Args:
         served: names what metrics are about.
         access: who is let in, and what an operator chose.
-        version: of edgewise.
 
     Raises:
         MissingExtra: when metrics are wanted and prometheus-client is not installed.
@@ -53,7 +53,7 @@ def build_layers(served: ServedBundle, *, access: Access, version: str) -> Layer
         chosen.log, stream=sys.stderr, wall_clock=time.time, name_keys=chosen.name_keys
     )
     model = served.manifest.name
-    build = build_labels(version=version, model=model, bundle_digest=served.digest)
+    build = build_labels(version=package_version(), model=model, bundle_digest=served.digest)
     meters = (
         Meters(model=model, build=build, name_keys=chosen.name_keys) if chosen.metrics else None
     )

@@ -7,6 +7,7 @@ do not fit the queue are counted and left out.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import logging
 import queue
@@ -160,8 +161,6 @@ def _word(value: Value) -> str:
 
 
 def _utc(wall_s: float) -> str:
-    import datetime
-
     moment = datetime.datetime.fromtimestamp(wall_s, tz=datetime.UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 

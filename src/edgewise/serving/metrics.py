@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from edgewise.errors import MissingExtra
 from edgewise.serving.account import Account
+from edgewise.serving.descriptions import VERSION
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -126,7 +127,7 @@ class _TritonNames:
     """The same under Triton's names, which lack the ``_total`` that the library would add."""
 
     def __init__(self, model: str) -> None:
-        self._labels = {"model": model, "version": "1"}
+        self._labels = {"model": model, "version": VERSION}
         self._sums: dict[str, float] = dict.fromkeys((name for name, *_ in _TRITON), 0.0)
 
     def count(self, account: Account) -> None:

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from edgewise.errors import BadInput
 from edgewise.serving.access import Access, only, refusal
 from edgewise.serving.asked import fits, read_asked, read_deadline_us, words
+from edgewise.serving.descriptions import DIGEST_FIELD
 from edgewise.serving.parts import ServedBundle, ServedRoute
 from edgewise.wire import (
     HEADER_LENGTH_FIELD,
@@ -49,8 +50,15 @@ class Infer:
     deadline_us: int | None = None
 
 
-def declared_bytes(headers: Headers, *, limit_bytes: int) -> int:
+def declared_bytes(
+    headers: Headers, *, limit_bytes: int, remedy: str = "send what a route of this bundle sends"
+) -> int:
     """The length of the body, checked before a byte of it is kept.
+
+    Args:
+        headers: of the request.
+        limit_bytes: the longest body.
+        remedy: what to do about a longer one.
 
     Raises:
         HTTPException: 411 without a length, 413 above the limit.
@@ -68,7 +76,7 @@ def declared_bytes(headers: Headers, *, limit_bytes: int) -> int:
             413,
             expected=f"a body of at most {limit_bytes} bytes",
             found=f"{int(declared)} bytes",
-            remedy="send what a route of this bundle sends",
+            remedy=remedy,
         )
     return int(declared)
 
@@ -169,7 +177,7 @@ def _check_bundle(header: Header, served: ServedBundle) -> None:
             expected=f"a request for the bundle {served.digest[:12]}, which this server serves",
             found=f"one for the bundle {str(asked)[:12]!r}",
             remedy="connect to the server of your bundle, or download this one",
-            headers={"Edgewise-Bundle": served.digest},
+            headers={DIGEST_FIELD: served.digest},
         )
 
 

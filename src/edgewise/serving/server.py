@@ -18,7 +18,7 @@ import uvicorn
 
 from edgewise.bundle import check_supported, open_bundle
 from edgewise.errors import BadInput, EdgewiseError
-from edgewise.serving.access import Access
+from edgewise.serving.access import LOCAL_HOSTS, Access, host_name
 from edgewise.serving.app import create_app
 from edgewise.serving.connection import bounded
 from edgewise.serving.layers import Layers
@@ -57,7 +57,7 @@ def serve(  # noqa: PLR0913 - each an operator's choice
     """
     bundle = open_bundle(bundle_path)
     check_supported(bundle.manifest)
-    access = access or Access(allowed_hosts=_names(host))
+    access = access or Access(allowed_hosts=(*LOCAL_HOSTS, host_name(host)))
     store = SubmissionStore(submissions) if isinstance(submissions, str) else submissions
     app = create_app(bundle, threads=threads, access=access, submissions=store)
     chosen = access.operations
@@ -208,14 +208,9 @@ def _unbindable(host: str, port: int, error: OSError) -> BadInput:
     )
 
 
-def _names(host: str) -> tuple[str, ...]:
-    own = f"[{host}]" if ":" in host else host
-    return (*Access().allowed_hosts, own)
-
-
 def _url(listener: socket.socket, host: str, *, scheme: str) -> str:
     port = listener.getsockname()[1]
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    return f"{scheme}://{host_name(host)}:{port}"
 
 
 @contextlib.contextmanager

@@ -6,10 +6,11 @@ A row holds the frame as it came, header and tensors, beside what an operator wa
 
 from __future__ import annotations
 
+import datetime
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
+from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sql
@@ -68,16 +69,28 @@ class Stored:
     stored_s: float
     nbytes: int
 
+    @property
+    def stored_at(self) -> str:
+        """When, as RFC 3339 writes it, in UTC, to the millisecond.
+
+        >>> Stored(model="m", key="a", digest="", bundle="", stored_s=0.25, nbytes=1).stored_at
+        '1970-01-01T00:00:00.250Z'
+        """
+        moment = datetime.datetime.fromtimestamp(self.stored_s, datetime.UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
 
 class SubmissionStore:
     """A table of submissions; its methods may be called in any thread and process.
 
     Args:
         url: as SQLAlchemy writes it; the table is made when it is not there.
+        only_look: make nothing; refuse a database without submissions.
         clock: seconds since 1970.
 
     Raises:
-        BadInput: when it is no such address, or forgets everything when the process ends.
+        BadInput: when it is no such address, forgets everything when the process ends, or is not
+            there to be looked at.
         StoreFailed: when the database cannot be used.
 
     >>> import tempfile
@@ -90,12 +103,20 @@ class SubmissionStore:
     [False, True]
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, url: str, *, only_look: bool = False, clock: Callable[[], float] = time.time
+    ) -> None:
         self._url = _read_url(url)
         self._clock = clock
-        self._engine = _open(self._url)
+        if only_look:
+            _check_there(self._url)
+        self._engine = _open(self._url, only_look=only_look)
         try:
-            self._make_table()
+            if not only_look:
+                self._make_table()
+            elif not sql.inspect(self._engine).has_table(_TABLE.name):
+                self.close()
+                raise _not_there(self._url, "none of ours")
         except SQLAlchemyError as error:
             self.close()
             raise self._failed(error) from None
@@ -184,12 +205,7 @@ class SubmissionStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _make_table(self) -> None:
@@ -256,6 +272,19 @@ def _read_url(text: str) -> URL:
     return url
 
 
+def _check_there(url: URL) -> None:
+    if url.get_dialect().name == "sqlite" and not Path(url.database or "").is_file():
+        raise _not_there(url, "no file")
+
+
+def _not_there(url: URL, found: str) -> BadInput:
+    return BadInput(
+        expected=f"a database at {url.render_as_string(hide_password=True)}",
+        found=found,
+        remedy="check the path; edgewise serve --submissions makes one",
+    )
+
+
 def _without_password(text: str) -> str:
     return repr(text.rpartition("@")[2][:80])
 
@@ -268,13 +297,13 @@ def _no_driver(error: ModuleNotFoundError) -> BadInput:
     )
 
 
-def _open(url: URL) -> sql.Engine:
+def _open(url: URL, *, only_look: bool) -> sql.Engine:
     arguments = {"timeout": _BUSY_S} if url.get_dialect().name == "sqlite" else {}
     try:
         engine = sql.create_engine(url, connect_args=arguments, hide_parameters=True)
     except ModuleNotFoundError as error:
         raise _no_driver(error) from None
-    if arguments:
+    if arguments and not only_look:
         sql.event.listen(engine, "connect", _keep_what_is_acknowledged)
     return engine
 

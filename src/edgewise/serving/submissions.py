@@ -6,7 +6,6 @@ header ``Idempotency-Key``; the reply is ``{"key", "digest", "stored_at", "dupli
 
 from __future__ import annotations
 
-import datetime
 import logging
 
 import anyio
@@ -15,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from edgewise.serving.access import Access, Admission, error_reply, only, refusal
+from edgewise.serving.compression import refuse_compression
 from edgewise.serving.requests import declared_bytes, header_bytes, read_body
 from edgewise.serving.submission_store import KeyTaken, Stored, StoreFailed, SubmissionStore
 from edgewise.submission import MAX_SUBMISSION_BYTES, check_key, read_submission
@@ -53,7 +53,10 @@ async def take_submission(
     key = only(request.headers, KEY_FIELD) or ""
     if KEY_FIELD in request.headers:
         check_key(key)
-    nbytes = declared_bytes(request.headers, limit_bytes=MAX_SUBMISSION_BYTES)
+    refuse_compression(request.headers)
+    nbytes = declared_bytes(
+        request.headers, limit_bytes=MAX_SUBMISSION_BYTES, remedy="submit less at once"
+    )
     start = header_bytes(request.headers, body_bytes=nbytes)
     model = request.path_params["model"]
     with admission.of(nbytes):
@@ -74,7 +77,7 @@ async def take_submission(
         {
             "key": stored.key,
             "digest": stored.digest,
-            "stored_at": format_time(stored.stored_s),
+            "stored_at": stored.stored_at,
             "duplicate": duplicate,
         }
     )
@@ -84,13 +87,3 @@ _NOT_STORED = (
     "expected the server's database to take this, found that it did not;"
     " nothing was stored: submit again later, under the same key"
 )
-
-
-def format_time(seconds: float) -> str:
-    """A time as RFC 3339 writes it, in UTC, to the millisecond.
-
-    >>> format_time(0.25)
-    '1970-01-01T00:00:00.250Z'
-    """
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

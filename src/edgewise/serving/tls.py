@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgewise.errors import BadInput
 
-_NO_PASSWORD = "passwords are not asked for"
+_MAX_BYTES = 1_000_000
 
 
 def server_context(cert_path: Path | str, key_path: Path | str) -> ssl.SSLContext:
@@ -20,8 +20,6 @@ def server_context(cert_path: Path | str, key_path: Path | str) -> ssl.SSLContex
     Raises:
         BadInput: naming the file and what to do.
     """
-    for path, what in ((cert_path, "a certificate"), (key_path, "a private key")):
-        _check_readable(Path(path), what)
     _check_is_pem(Path(cert_path), b"CERTIFICATE-----", "a certificate", "--tls-cert")
     _check_is_pem(Path(key_path), b"PRIVATE KEY-----", "a private key", "--tls-key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -45,23 +43,20 @@ class _Encrypted(Exception):  # noqa: N818 - a signal from a callback, not an er
 
 
 def _refuse_password() -> str:
-    raise _Encrypted(_NO_PASSWORD)
+    raise _Encrypted
 
 
-def _check_readable(path: Path, what: str) -> None:
+def _check_is_pem(path: Path, mark: bytes, what: str, option: str) -> None:
     try:
-        with path.open("rb"):
-            pass
+        with path.open("rb") as file:
+            start = file.read(_MAX_BYTES)
     except OSError as error:
         raise BadInput(
             expected=f"{what} in PEM form at {path}",
             found=(error.strerror or "an error").lower(),
             remedy="check the path and who may read it",
         ) from None
-
-
-def _check_is_pem(path: Path, mark: bytes, what: str, option: str) -> None:
-    if mark not in path.read_bytes()[:1_000_000]:
+    if mark not in start:
         raise BadInput(
             expected=f"{what} in PEM form in {path}",
             found="none",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import pytest
 from starlette.datastructures import Headers
+from starlette.types import Message
 
+from edgewise.serving.access import Access, Guard
 from edgewise.serving.account import Account
 from edgewise.serving.gate import is_local, key_of
 
@@ -56,3 +61,27 @@ def test_times_are_read_from_the_answer() -> None:
     assert account.stages == pytest.approx({"queue": 1e-4, "decode": 2e-3, "compute": 0.03})
     account.read_stages("nonsense")
     assert account.stages == {}
+
+
+def test_a_failure_is_one_sentence_for_the_client_and_a_trace_for_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sent: list[Message] = []
+
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError("of ours")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "scheme": "http", "headers": [(b"host", b"localhost")]}
+    asyncio.run(Guard(fail, access=Access())(scope, receive, send))
+    assert sent[0]["status"] == 500
+    assert json.loads(sent[1]["body"]) == {
+        "error": "expected an answer, found a failure of the server on this request;"
+        " its log says why: tell its operator, and answer on the device"
+    }
+    assert "of ours" in caplog.text

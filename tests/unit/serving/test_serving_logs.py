@@ -11,9 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgewise.cli.serve import LOG_FORMS
 from edgewise.serving.account import Account
 from edgewise.serving.logs import FailureLines, RequestLog, write_line
 from edgewise.serving.operations import LogForm
+
+
+def test_the_command_offers_every_form() -> None:
+    assert set(LOG_FORMS) == {form.value for form in LogForm}
 
 
 class Clock:
