@@ -286,7 +286,8 @@ def _bundle_folder(args: argparse.Namespace) -> Iterator[Path | None]:
 def _measure(bundle: Path, places: _Places, samples: Samples) -> tuple[Trial, ...]:
     from edgewise.trials import measure_routes
 
-    inputs = [s.feeds if s.pixels is None else s.pixels for s in samples.select]
+    unseen = samples.report or samples.select
+    inputs = [s.feeds if s.pixels is None else s.pixels for s in unseen]
     with progress_bar() as progress:
         return measure_routes(
             bundle,
