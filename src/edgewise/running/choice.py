@@ -51,14 +51,14 @@ def choose(
         BadInput: when the policy leaves no route.
     """
     allowed = allowed_routes(routes, policy=policy, raw_input_stays=raw_input_stays, inputs=inputs)
-    preferred = [route for route in allowed if _prefers(route, policy)] or allowed
+    preferred = preferred_routes(allowed, policy)
     best = preferred[0]
     if link is not None:
         best = min(preferred, key=lambda route: predict_s(route, link))
     return Choice(
         route=best,
         predicted_s=predict_s(best, link),
-        reason=_reason(len(preferred), link, policy),
+        reason=reason_for(len(preferred), link, policy),
     )
 
 
@@ -103,7 +103,13 @@ def allowed_routes(
     return allowed
 
 
-def _reason(count: int, link: LinkSpec | None, policy: Policy) -> str:
+def preferred_routes(routes: Sequence[Route], policy: Policy) -> list[Route]:
+    """Those of the allowed routes that the policy prefers; all when it prefers none."""
+    return [route for route in routes if _prefers(route, policy)] or list(routes)
+
+
+def reason_for(count: int, link: LinkSpec | None, policy: Policy) -> str:
+    """Why a route was chosen among ``count``, in words a person reads."""
     if count == 1:
         reason = "the only route that can be taken"
     elif link is None:

@@ -25,6 +25,8 @@ class Options:
             least a second; 5 s on an unknown link.
         slowdown: emulate a device this many times slower than this machine.
         threads: threads of one run of a network.
+        refuse_late: refuse at once a request whose deadline nobody can meet; otherwise it is
+            answered late, and says so.
 
     Raises:
         BadInput: on an unknown policy, or a time-out that is none.
@@ -39,6 +41,7 @@ class Options:
     timeout_s: float | None = None
     slowdown: float = 1.0
     threads: int = 1
+    refuse_late: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, Policy):  # a mere string would be no restriction at all
