@@ -183,9 +183,9 @@ LIES: dict[str, tuple[Behaviour, str]] = {
     ),
     "nothing": (answer(http(b"")), f"a reply without {HEADER_LENGTH_FIELD}"),
     "compressed": (answer(reply(Content_Encoding="gzip")), "answered"),
-    "400": (
-        answer(error("400 Bad Request", "expected more, found less")),
-        "the server answered 400: expected more, found less",
+    "409": (
+        answer(error("409 Conflict", "expected more, found less")),
+        "the server answered 409: expected more, found less",
     ),
     "404": (answer(error("404 Not Found", "")), "the server answered 404"),
     "500 with escapes": (
