@@ -18,7 +18,15 @@ import urllib3
 
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.records import parse_json
-from edgewise.running.connection import FAILURES, TIMEOUTS, Connection, HttpRequest, explain
+from edgewise.running.connection import (
+    FAILURES,
+    TIMEOUTS,
+    Broken,
+    Connection,
+    HttpRequest,
+    Refused,
+    explain,
+)
 from edgewise.running.credentials import client_context, key_fields
 from edgewise.wire import (
     HEADER_LENGTH_FIELD,
@@ -210,7 +218,7 @@ class HttpLink:
             raise TimeoutError from None
         except FAILURES as error:
             connection.close()
-            raise LinkFailed(explain(error)) from None
+            raise Broken(explain(error)) from None
         except BaseException:
             connection.close()
             raise
@@ -282,7 +290,7 @@ def _parse(url: str) -> urllib3.util.Url:
 
 def _read_reply(response: urllib3.BaseHTTPResponse, body: bytes, request: Request) -> Message:
     if response.status != 200:
-        raise LinkFailed(refusal_words(response.status, body))
+        raise Refused(refusal_words(response.status, body), response.status)
     length = response.headers.get(HEADER_LENGTH_FIELD, "")
     if not _LENGTH.fullmatch(length):
         raise LinkFailed(f"a reply without {HEADER_LENGTH_FIELD}")
