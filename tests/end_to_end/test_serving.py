@@ -161,13 +161,10 @@ def test_model_ready(client: Client) -> None:
         "/v2/",
         "/v3",
         "/v2/models",
-        "/v2/models/other",
-        "/v2/models/tiny/versions/2",
         "/v2/models/tiny/versions/1/versions/1",
         "/v2/models/../models/tiny",
         "/v2/models/..%2ftiny",
         "/v2/models/%2e%2e/%2e%2e/etc/passwd",
-        "/v2/models/tiny%00",
         "/v2/models/tiny/",
         "//v2",
     ],
@@ -178,6 +175,26 @@ def test_other_paths_are_not_found(client: Client, path: str) -> None:
     assert data["error"] == (
         "expected a path and a method that this server answers, found another;"
         " GET /v2/openapi.json lists them"
+    )
+
+
+@pytest.mark.parametrize("path", ["/v2/models/other", "/v2/models/tiny%00", "/v2/models/TINY"])
+def test_another_model_is_refused_with_the_known_one(client: Client, path: str) -> None:
+    status, data = client.get(path)
+    assert (status, data["error"]) == (
+        404,
+        "expected the model 'tiny', which this server serves, found another name;"
+        " ask for /v2/models/tiny",
+    )
+
+
+@pytest.mark.parametrize("version", ["2", "0", "-1", "01", "latest", "1%00"])
+def test_another_version_is_refused_with_the_known_one(client: Client, version: str) -> None:
+    status, data = client.get(f"/v2/models/tiny/versions/{version}")
+    assert (status, data["error"]) == (
+        404,
+        "expected version 1 of the model 'tiny', found another version;"
+        " ask for version 1, or for none",
     )
 
 
