@@ -168,9 +168,7 @@ def _plan_model(args: argparse.Namespace) -> int:
     trials: Sequence[Trial] = ()
     with _bundle_folder(args) as folder:
         if folder is not None:
-            build_bundle(
-                folder, routes_of(plans), variants, samples, version=args.version or 1
-            )
+            build_bundle(folder, routes_of(plans), variants, samples, version=args.version or 1)
             note_left_out(left_out(plans))
         if folder is not None and args.measure:
             trials = _measure(folder, places, samples)

@@ -88,9 +88,11 @@ def _submitter(
 
 def _greet(link: HttpLink, bundle: Bundle) -> str:
     """Why the server did not answer; empty when it did."""
-    name = bundle.manifest.name
+    name, digest = bundle.manifest.name, bundle.digest
     try:
-        served = within(_GREETING_S, lambda: link.served_bundle(name, timeout_s=_GREETING_S))
+        served = within(
+            _GREETING_S, lambda: link.served_bundle(name, digest, timeout_s=_GREETING_S)
+        )
     except TimeoutError:
         link.close()
         return f"no answer within {_GREETING_S:.2f} s"

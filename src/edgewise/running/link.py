@@ -130,8 +130,13 @@ class HttpLink:
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
 
-    def served_bundle(self, model: str, *, timeout_s: float) -> str:
+    def served_bundle(self, model: str, digest: str, *, timeout_s: float) -> str:
         """Digest of the bundle that is served under that name; empty when nobody says.
+
+        Args:
+            model: the name.
+            digest: of the bundle that is wanted, should the server have several.
+            timeout_s: for the answer.
 
         Raises:
             LinkFailed: when nobody answers.
@@ -139,7 +144,8 @@ class HttpLink:
             BadInput: when what answers does not serve such a model, nor will it later.
         """
         until_s = time.perf_counter() + timeout_s
-        asked = HttpRequest(method="GET", path=self._path(model), headers=self._fields)
+        fields = {**self._fields, BUNDLE_FIELD: digest}
+        asked = HttpRequest(method="GET", path=self._path(model), headers=fields)
         with self._borrowed() as connection:
             response = connection.ask(asked, until_s=until_s)
             raw = connection.read(response, limit_bytes=_MAX_METADATA_BYTES, until_s=until_s)

@@ -13,6 +13,7 @@ from edgewise.serving.access import refusal
 from edgewise.serving.budgets import Budget
 
 if TYPE_CHECKING:
+    from edgewise.serving.parts import ServedBundle
     from edgewise.serving.requests import Infer
 
 _FIELD = "edgewise.account"
@@ -25,6 +26,8 @@ class Account:
 
     Args:
         endpoint: a word from a short list.
+        model: that is served; empty until it is known.
+        version: of it: the default one, until the request's JSON is read.
         id: what the client calls the request; hostile.
         route: of the bundle, once it is known.
         items: inputs in the request.
@@ -38,6 +41,8 @@ class Account:
     """
 
     endpoint: str = "other"
+    model: str = ""
+    version: str = ""
     id: str = ""
     route: str = ""
     items: int = 0
@@ -49,12 +54,17 @@ class Account:
     out_bytes: int = 0
     budget: Budget | None = None
 
+    def address(self, bundle: ServedBundle) -> None:
+        """Note which bundle a request is for."""
+        self.model, self.version = bundle.name, bundle.version
+
     def open(self, asked: Infer) -> None:
         """Note what is asked for, and take it from the key's budget.
 
         Raises:
             HTTPException: 429 when the key has too little left.
         """
+        self.address(asked.bundle)
         self.id = asked.message.id
         self.route = asked.served.route.name
         self.items = items_of(asked)
