@@ -142,6 +142,20 @@ def test_a_worker_that_dies_again_and_again_has_longer_pauses(site: Site) -> Non
     assert pauses == [0.1, 0.2, 0.4]
 
 
+def test_a_worker_that_cannot_load_says_why_and_is_tried_again(site: Site) -> None:
+    tail = site.bundle.path / "tail.onnx"
+    whole = tail.read_bytes()
+    tail.write_bytes(whole[:-1])
+    os.kill(_workers(site.process.pid)[0], signal.SIGKILL)
+    _wait_until(lambda: len(site.log.of("worker", state="ended", code=2)) > 1)
+    (said, *_) = site.log.of("failure")
+    assert str(said["what"]).endswith("; copy the bundle again, or plan it anew")
+    for _ in range(5):
+        assert infer(site.url).status == 200  # by the other one
+    tail.write_bytes(whole)
+    _wait_until(lambda: len(site.log.of("worker", state="ready")) == 1)
+
+
 def test_sighup_reaches_every_worker(site: Site) -> None:
     new = session_bundle(site.bundle.path, "split-fp32", "local", seed=1, version=2)
     site.process.send_signal(signal.SIGHUP)
