@@ -212,8 +212,9 @@ def _be_worker(
 def _write_event(form: LogForm, name: str, /, **fields: str | int | float) -> None:
     """A line from the process that watches workers; it has no thread to write for it."""
     if form is not LogForm.OFF:
-        sys.stderr.write(write_line(form, time.time(), name, fields) + "\n")
-        sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):  # a closed stderr is no reason to end
+            sys.stderr.write(write_line(form, time.time(), name, fields) + "\n")
+            sys.stderr.flush()
 
 
 class _Server(uvicorn.Server):
