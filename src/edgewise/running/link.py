@@ -18,7 +18,14 @@ import urllib3
 
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.records import parse_json
-from edgewise.running.connection import FAILURES, TIMEOUTS, Connection, HttpRequest, explain
+from edgewise.running.connection import (
+    FAILURES,
+    TIMEOUTS,
+    Connection,
+    HttpRequest,
+    advise,
+    explain,
+)
 from edgewise.running.credentials import client_context, key_fields
 from edgewise.wire import (
     HEADER_LENGTH_FIELD,
@@ -110,13 +117,14 @@ class HttpLink:
         parsed = _parse(url)
         self.url = url
         self._prefix = (parsed.path or "").rstrip("/")
+        self._is_encrypted = parsed.scheme == "https"
         self._fields = key_fields(api_key)
         self._connect = partial(
             Connection,
             str(parsed.scheme),
             str(parsed.host).strip("[]"),
             parsed.port,
-            client_context(ca_path) if parsed.scheme == "https" else None,
+            client_context(ca_path) if self._is_encrypted else None,
         )
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
@@ -210,7 +218,8 @@ class HttpLink:
             raise TimeoutError from None
         except FAILURES as error:
             connection.close()
-            raise LinkFailed(explain(error)) from None
+            remedy = advise(error, is_encrypted=self._is_encrypted)
+            raise LinkFailed(explain(error), remedy=remedy) from None
         except BaseException:
             connection.close()
             raise
@@ -274,7 +283,7 @@ def _parse(url: str) -> urllib3.util.Url:
     if parsed.scheme not in ("http", "https") or not parsed.host or any(extra):
         raise BadInput(
             expected="a server address such as http://127.0.0.1:8000",
-            found=repr(url[:200]),
+            found="one with a name or password in it" if parsed.auth else repr(url[:200]),
             remedy="copy the address that 'edgewise serve' prints",
         )
     return parsed

@@ -231,7 +231,9 @@ def _asked(state: State, event: Asked) -> tuple[State, Action | None]:
 
 
 def _resting(state: State, now_s: float) -> bool:
-    return state.health is Health.OFFLINE and now_s < state.retry_at_s
+    # A clock that jumped back must not stretch the pause.
+    is_pausing = 0 < state.retry_at_s - now_s < 2 * _LONGEST_PAUSE_S
+    return state.health is Health.OFFLINE and is_pausing
 
 
 def _head_done(state: State) -> tuple[State, Action | None]:

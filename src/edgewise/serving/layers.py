@@ -50,7 +50,11 @@ def build_layers(served: ServedBundle, *, access: Access) -> Layers:
     draining = Draining(notice_s=chosen.notice_s, clock=time.monotonic)
     doors = Doors(chosen.keys, clock=time.monotonic)
     log = RequestLog(
-        chosen.log, stream=sys.stderr, wall_clock=time.time, name_keys=chosen.name_keys
+        chosen.log,
+        stream=sys.stderr,
+        wall_clock=time.time,
+        clock=time.monotonic,
+        name_keys=chosen.name_keys,
     )
     model = served.manifest.name
     build = build_labels(version=package_version(), model=model, bundle_digest=served.digest)
