@@ -183,8 +183,12 @@ def test_metrics_tell_what_happened(guarded: Guarded) -> None:
     assert grown("edgewise_requests_total", "endpoint=infer,route=,status=401") == 1
     assert grown("edgewise_refused_total", "reason=key") == 1
     assert grown("edgewise_compute_seconds_count", "route=split-fp32") == 1
-    assert grown("nv_inference_count", "model=tiny,version=1") == 1
-    assert grown("edgewise_payload_bytes_total", "direction=in") > tiny.FEATURE.nbytes()
+    for name, count in (("count", 1), ("exec_count", 1), ("request_success", 1)):
+        assert grown(f"nv_inference_{name}", "model=tiny,version=1") == count
+    assert grown("nv_inference_request_failure", "model=tiny,version=1") == 1
+    assert grown("nv_inference_compute_infer_duration_us", "model=tiny,version=1") > 0
+    assert grown("edgewise_payload_bytes_total", "codec=fp32,direction=in") > tiny.FEATURE.nbytes()
+    assert grown("edgewise_payload_bytes_total", "codec=,direction=in") == 0  # refused unread
     assert after["edgewise_under_way", ""] == 1  # the one that asks
 
 

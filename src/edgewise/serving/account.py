@@ -27,7 +27,10 @@ class Account:
         endpoint: a word from a short list.
         id: what the client calls the request; hostile.
         route: of the bundle, once it is known.
+        codec: of that route's payload.
         items: inputs in the request.
+        executions: 1 for the request that stands for its run of the network, 0 for those that
+            rode along.
         status: of the answer; ``None`` when nobody waited for it.
         refused: why, in a word from a short list; empty when it was not.
         stages: seconds by stage, as the answer says.
@@ -40,7 +43,9 @@ class Account:
     endpoint: str = "other"
     id: str = ""
     route: str = ""
+    codec: str = ""
     items: int = 0
+    executions: int = 1
     status: int | None = None
     refused: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)
@@ -57,6 +62,7 @@ class Account:
         """
         self.id = asked.message.id
         self.route = asked.served.route.name
+        self.codec = asked.served.route.codec.value
         self.items = items_of(asked)
         if self.budget is None:
             return
