@@ -295,8 +295,12 @@ def check_may_leave(
             found=str(options.policy),
             remedy="choose another policy, or keep it on the device",
         )
-    if not options.raw_input_stays:
-        return
+    if options.raw_input_stays:
+        _check_arrays(tensors, manifest)
+        _check_record(record)
+
+
+def _check_arrays(tensors: Mapping[str, Array], manifest: Manifest) -> None:
     outputs = {spec.name: spec for spec in manifest.outputs}
     inputs = {spec.name for spec in manifest.inputs}
     for name, array in tensors.items():
@@ -308,6 +312,9 @@ def check_may_leave(
                 found=f"the array {name[:80]!r}, {array.dtype}{list(array.shape)}",
                 remedy="submit what session.run gave",
             )
+
+
+def _check_record(record: Mapping[str, object]) -> None:
     for name, item in record.items():
         if not isinstance(item, _SCALARS) or len(f"{name}{item}") > _MAX_WORDS:
             raise BadInput(
