@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from command_line import refused, type_command
 from edgewise.bundle import Bundle
 from edgewise.errors import LinkFailed
 from edgewise.running import HttpLink, Options, Request, connect
@@ -436,6 +437,27 @@ def test_a_process_ends_although_its_server_does_not(bundle: Bundle, lying: Lyin
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["other shape", "NaN", "another request's", "garbage", "a gzip bomb", "500 with escapes"],
+)
+def test_where_the_device_cannot_answer_the_lie_is_told_in_one_paragraph(
+    tmp_path: Path, name: str
+) -> None:
+    alone = session_bundle(tmp_path / "bundle", "split-fp32", fallback=False)
+    np.save(tmp_path / "x.npy", image())
+    behave, why = LIES[name]
+    with LyingServer(greet=greet_as(alone), infer=behave).running() as server:
+        words = ("run", alone.path, tmp_path / "x.npy", "--server", server.url)
+        typed = type_command(*words)
+    refused(
+        typed,
+        said=f"expected an answer from the server at {server.url}, since the device has none of"
+        f" its own, found {why}; check the server and the way to it, or plan a bundle with",
+    )
+    assert len(typed.err.splitlines()) == 1
+
+
 # Any bytes at all
 
 
@@ -472,8 +494,8 @@ class FuzzedServer:
         self._server.infer = break_off(raw)
         try:
             self._link.send(self._request)
-        except LinkFailed as refused:
-            return refused.reason
+        except LinkFailed as failed:
+            return failed.reason
         return ""
 
     def close(self) -> None:
