@@ -25,14 +25,24 @@ class Files:
 
 
 def write_certificate(
-    folder: Path, *, address: str = "127.0.0.1", expired: bool = False, password: bytes = b""
+    folder: Path,
+    *,
+    address: str = "127.0.0.1",
+    expired: bool = False,
+    self_signed: bool = False,
+    password: bytes = b"",
 ) -> Files:
     """A certificate for one address, valid today unless ``expired``."""
     folder.mkdir(parents=True, exist_ok=True)
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     ca = _sign("a test's authority", ca_key, by="a test's authority", by_key=ca_key)
     own = _sign(
-        "server", key, by="a test's authority", by_key=ca_key, address=address, expired=expired
+        "server",
+        key,
+        by="server" if self_signed else "a test's authority",
+        by_key=key if self_signed else ca_key,
+        address=address,
+        expired=expired,
     )
     files = Files(cert=folder / "cert.pem", key=folder / "key.pem", ca=folder / "ca.pem")
     files.cert.write_bytes(own.public_bytes(serialization.Encoding.PEM))

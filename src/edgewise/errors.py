@@ -65,8 +65,13 @@ class LinkFailed(EdgewiseError):  # noqa: N818
 
     Args:
         reason: one short clause that a person reads, such as ``no answer in 0.5 s``.
+        remedy: what to do about it, where waiting will not help.
+
+    >>> print(LinkFailed("the certificate has expired", remedy="ask for a new one"))
+    the certificate has expired; ask for a new one
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, *, remedy: str = "") -> None:
+        super().__init__("; ".join(filter(None, (reason, remedy))))
         self.reason = reason
+        self.remedy = remedy

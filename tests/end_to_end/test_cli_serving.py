@@ -73,7 +73,15 @@ def test_without_a_fallback_a_dead_server_is_an_error(tmp_path: Path) -> None:
     typed = type_command(
         "run", bundle.path, tmp_path / "x.npy", "--server", f"http://127.0.0.1:{port}"
     )
-    refused(typed, said="offline|refused|cannot be reached")
+    refused(
+        typed,
+        said="expected an answer from the server at http://127.0.0.1:[0-9]+, since the device has"
+        " none of its own, found the connection was refused; check the server and the way to it,"
+        " or plan a bundle with a fallback",
+    )
+    words = ("--server", f"http://127.0.0.1:{port}", "--policy", "only_in_cloud")
+    typed = type_command("run", bundle.path, tmp_path / "x.npy", *words)
+    refused(typed, said="the connection was refused; check .*, or choose another --policy$")
 
 
 def test_a_server_of_another_bundle(bundle: Bundle, tmp_path: Path) -> None:
@@ -81,6 +89,32 @@ def test_a_server_of_another_bundle(bundle: Bundle, tmp_path: Path) -> None:
     with serving(other.path) as (url, _):
         typed = type_command("run", bundle.path, tmp_path / "x.npy", "--server", url)
     refused(typed, said=f"expected the bundle {bundle.digest[:12]} at .*start: edgewise serve")
+
+
+def test_an_empty_address_is_a_mistake_and_not_no_server(bundle: Bundle, tmp_path: Path) -> None:
+    typed = type_command("run", bundle.path, tmp_path / "x.npy", "--server", "")
+    refused(typed, said="expected a server address such as http://127.0.0.1:8000, found ''; copy")
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_an_address_of_ipv6(bundle: Bundle, tmp_path: Path) -> None:
+    with serving(bundle.path, "--host", "::1") as (url, _):
+        assert url.startswith("http://[::1]:")
+        typed = type_command("run", bundle.path, tmp_path / "x.npy", "--server", url, "--json")
+    (result,) = json.loads(typed.out)["results"]
+    assert result["inference_source"]["route"] == "split-fp32"
+
+
+@pytest.mark.parametrize("schema", [2, 0, "1", None, True])
+def test_a_bundle_of_another_schema(bundle: Bundle, tmp_path: Path, schema: object) -> None:
+    file = bundle.path / "bundle.json"
+    later = json.loads(file.read_text()) | {"schema": schema, "field_of_a_later_one": {}}
+    file.write_text(json.dumps(later))
+    for command in (("serve", bundle.path), ("run", bundle.path, tmp_path / "x.npy")):
+        refused(
+            type_command(*command),
+            said=f"expected schema 1 in .*bundle.json, found {schema!r}; use the edgewise that",
+        )
 
 
 def test_a_port_in_use(bundle: Bundle) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import resource
 import secrets
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from command_line import COMMAND, refused, serving, type_command
+from command_line import COMMAND, read_url, refused, serving, type_command
 from edgewise.bundle import Bundle
 from edgewise.running import connect
 from edgewise.serving import NewKey, new_key, write_entry
@@ -147,8 +148,11 @@ def test_metrics_tell_what_happened(guarded: Guarded) -> None:
     )
     assert grown("edgewise_refused_total", "reason=key") == 1
     assert grown("edgewise_compute_seconds_count", "model=tiny,route=split-fp32,version=1") == 1
-    assert grown("nv_inference_count", "model=tiny,version=1") == 1
-    assert grown("edgewise_payload_bytes_total", "direction=in") > tiny.FEATURE.nbytes()
+    for name, count in (("count", 1), ("exec_count", 1), ("request_success", 1)):
+        assert grown(f"nv_inference_{name}", "model=tiny,version=1") == count
+    assert grown("nv_inference_compute_infer_duration_us", "model=tiny,version=1") > 0
+    assert grown("edgewise_payload_bytes_total", "codec=fp32,direction=in") > tiny.FEATURE.nbytes()
+    assert grown("edgewise_payload_bytes_total", "codec=,direction=in") == 0  # refused unread
     assert after["edgewise_under_way", ""] == 1  # the one that asks
 
 
@@ -217,8 +221,11 @@ def test_keys_are_made_on_the_command_line(bundle: Bundle, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("keys", "new", ""), "a key's name of 1 to 64 letters"),
         (("keys", "new", "a b"), "a key's name of 1 to 64 letters"),
-        (("keys", "new", "a", "--concurrent", "0"), "limits above 0 and up to 1e9"),
+        (("keys", "new", "a", "--concurrent", "0"), "limits above 0 and up to 1e9 .* found 0;"),
+        (("keys", "new", "a", "--items-per-s", "nan"), "limits above 0 .* found nan;"),
+        (("keys", "new", "a", "--concurrent", "1.5"), "invalid int value: '1.5'"),
         (("keys",), "required: VERB"),
     ],
 )
@@ -290,7 +297,14 @@ def test_a_file_without_keys_starts_no_server(bundle: Bundle, tmp_path: Path) ->
     (tmp_path / "keys.toml").write_text("")
     typed = type_command("serve", bundle.path, "--api-keys", tmp_path / "keys.toml")
     refused(typed, said="expected API keys in .*: at least one ..key.., found none; make keys")
-    refused(type_command("serve", bundle.path, "--api-keys", tmp_path / "no"), said="no")
+    refused(
+        type_command("serve", bundle.path, "--api-keys", tmp_path / "no"),
+        said="expected API keys in .*/no: a readable TOML file .* found No such file or directory",
+    )
+    refused(
+        type_command("serve", bundle.path, "--api-keys", tmp_path),
+        said="expected API keys in .* found Is a directory; make keys with",
+    )
 
 
 def test_a_key_may_have_so_many_requests_at_once(bundle: Bundle, tmp_path: Path) -> None:
@@ -323,6 +337,24 @@ def test_metrics_through_a_proxy_are_refused_where_no_key_helps(bundle: Bundle) 
             "expected a look at the metrics from the server's own machine, found one from"
             " elsewhere; ask there, or start the server with --api-keys and send a key"
         )
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs limits on other processes")
+def test_a_log_on_a_full_disk_holds_up_nobody(bundle: Bundle, tmp_path: Path) -> None:
+    words = [*COMMAND, "serve", str(bundle.path), "--port=0", "--json", "--log=json"]
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
+        url = read_url(process)
+        _, most = resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, -1))
+        assert [infer(url).status for _ in range(5)] == [200] * 5
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
+        assert infer(url).status == 200
+        process.terminate()
+        assert process.wait(20) == 0
+    events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [event["event"] for event in events[-2:]] == ["request", "ended"]
 
 
 def test_metrics_can_be_left_out(bundle: Bundle) -> None:

@@ -222,7 +222,7 @@ def test_a_server_killed_between_storing_and_replying_has_it_once(
         with submitter(bundle, server, path) as device:
             device.submit({"i": 1}, key="a")
             device.submit({"i": 2}, key="b")
-            flushed = device.flush(timeout_s=0.3)
+            flushed = device.flush(timeout_s=1)
             assert (flushed.delivered, flushed.waiting) == ((), 2)
             assert flushed.reason != ""
         assert dying.wait(20) == -signal.SIGKILL
@@ -308,7 +308,7 @@ def test_only_a_server_that_confirms_ends_the_wait(
     with LyingServer(greet=greet_as(bundle), infer=answer(reply)).running() as liar:
         with submitter(bundle, liar.url, path) as device:
             device.submit({"i": 1}, key="a")
-            flushed = device.flush(timeout_s=0.2)
+            flushed = device.flush(timeout_s=1)
             assert (flushed.delivered, flushed.waiting, flushed.aside) == ((), 1, ())
             assert why in flushed.reason
         assert len(liar.seen) > 0
@@ -397,7 +397,7 @@ def test_off_by_default(bundle: Bundle, path: Path) -> None:
         )
         with submitter(bundle, server.url, path) as device:
             device.submit({"i": 1})
-            flushed = device.flush(timeout_s=0.2)
+            flushed = device.flush(timeout_s=1)
             assert flushed.waiting == 1
             assert "501: expected a server that takes submissions" in flushed.reason
 
@@ -409,7 +409,7 @@ def test_a_database_on_a_full_disk_acknowledges_nothing(
     with serving(bundle, url) as server, submitter(bundle, server.url, path) as device:
         _, most = resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (8192, -1))
         device.submit({"noise": "x" * 20_000}, key="a")
-        flushed = device.flush(timeout_s=0.3)
+        flushed = device.flush(timeout_s=1)
         assert (flushed.delivered, flushed.waiting) == ((), 1)
         assert "503: expected the server's database to take this" in flushed.reason
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (most, most))

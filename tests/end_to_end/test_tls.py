@@ -75,6 +75,47 @@ def test_wrong_certificates_are_said_and_the_device_answers(
     np.testing.assert_allclose(answer.outputs["logits"], logits_of(image()), rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"expired": True}, "it has expired; check this device's clock, then ask the server's"),
+        ({"address": "127.0.0.2"}, "it is for another address; ask the server under the name"),
+        ({"self_signed": True}, "it was signed by itself; pass it with --ca, if the server is"),
+    ],
+)
+def test_run_says_what_to_do_about_a_certificate(
+    bundle: Bundle, tmp_path: Path, settings: dict[str, object], said: str
+) -> None:
+    files = write_certificate(tmp_path, **settings)
+    np.save(tmp_path / "x.npy", image())
+    with serving(bundle.path, *_words(files)) as (url, _):
+        words = ("run", bundle.path, tmp_path / "x.npy", "--server", url, "--json")
+        typed = type_command(*words, "--ca", files.ca)
+    assert (typed.code, _source(typed.out)["route"]) == (0, "local")
+    (line,) = typed.err.splitlines()
+    trusted = "the server's certificate is not trusted"
+    assert line.startswith(f"expected a server to talk to at {url}, found: {trusted}: {said}")
+
+
+def test_a_server_asked_with_or_without_tls_by_mistake(tmp_path: Path) -> None:
+    files = write_certificate(tmp_path)
+    bundle = session_bundle(tmp_path / "bundle", "split-fp32", fallback=False)
+    np.save(tmp_path / "x.npy", image())
+    run = ("run", bundle.path, tmp_path / "x.npy", "--server")
+    with serving(bundle.path, *_words(files)) as (url, _):
+        plain = url.replace("https", "http")
+        typed = type_command(*run, plain)
+        refused(
+            typed, said=f"expected an answer from the server at {plain}, .* the connection broke;"
+        )
+        assert "found: the connection broke; if the server speaks TLS, ask it with ht" in typed.err
+    with serving(bundle.path) as (url, _):
+        encrypted = url.replace("http", "https")
+        typed = type_command(*run, encrypted)
+        refused(typed, said="found the server does not speak TLS; check the server and the way")
+        assert "the server does not speak TLS; ask it with http://, not https://" in typed.err
+
+
 def test_one_who_speaks_no_tls_does_not_end_the_server(bundle: Bundle, tmp_path: Path) -> None:
     files = write_certificate(tmp_path)
     with serving(bundle.path, *_words(files), "--log", "json") as (url, process):

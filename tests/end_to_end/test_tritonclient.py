@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from tritonclient import http as sync_client
-from tritonclient.http import aio as async_client
-from tritonclient.utils import InferenceServerException
 
 from edgewise.bundle import Bundle
 from edgewise.serving import RunningServer, server_process
+from triton_calls import KINDS, Call, calling, refused, tensor
 from unit.serving import tiny_bundle as tiny
 
 pytestmark = [pytest.mark.net, pytest.mark.engine]
-Call = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -32,49 +29,19 @@ def server(bundle: Bundle) -> Iterator[RunningServer]:
         yield running
 
 
-@pytest.fixture(params=["sync", "aio"])
+@pytest.fixture(params=KINDS)
 def call(request: pytest.FixtureRequest, server: RunningServer) -> Iterator[Call]:
-    """``call("method", …)`` on a client of either kind."""
-    address = server.url.removeprefix("http://")
-    if request.param == "sync":
-        with sync_client.InferenceServerClient(address) as client:
-            yield lambda name, *args, **kwargs: getattr(client, name)(*args, **kwargs)
-        return
-    with asyncio.Runner() as runner:
-
-        async def opened() -> Any:
-            return async_client.InferenceServerClient(address)
-
-        client = runner.run(opened())
-
-        def call(name: str, *args: Any, **kwargs: Any) -> Any:
-            coroutine: Coroutine[Any, Any, Any] = getattr(client, name)(*args, **kwargs)
-            return runner.run(coroutine)
-
+    with calling(request.param, server.url) as call:
         yield call
-        runner.run(client.close())
 
 
 def _image(seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=tiny.IMAGE.concrete()).astype(np.float32)
 
 
-def _input(
-    name: str, array: np.ndarray, datatype: str = "FP32", *, binary: bool = True
-) -> sync_client.InferInput:
-    tensor = sync_client.InferInput(name, list(array.shape), datatype)
-    return tensor.set_data_from_numpy(array, binary_data=binary)
-
-
 def _logits(image: np.ndarray) -> np.ndarray:
     weights = tiny.weights()
     return weights.logits(weights.feature(image))
-
-
-def _refused(call: Call, *args: Any, **kwargs: Any) -> tuple[str, str]:
-    with pytest.raises(InferenceServerException) as caught:
-        call(*args, **kwargs)
-    return str(caught.value.status()), str(caught.value.message())
 
 
 # What a server says of itself
@@ -115,8 +82,8 @@ def test_statistics_count_what_was_done(call: Call) -> None:
         return found
 
     before = entry()
-    call("infer", "tiny", [_input("image", _image())])
-    _refused(call, "infer", "tiny", [_input("images", _image())])
+    call("infer", "tiny", [tensor("image", _image())])
+    refused(call, "infer", "tiny", [tensor("images", _image())])
     after = entry("tiny", "1")
     for name in ("inference_count", "execution_count"):
         assert after[name] == before[name] + 1
@@ -131,12 +98,12 @@ def test_statistics_count_what_was_done(call: Call) -> None:
     assert (new["cache_hit"], new["cache_miss"]) == ({"count": 0, "ns": 0},) * 2
 
 
-def test_the_index_lists_the_model_and_loading_is_refused(call: Call) -> None:
+def test_the_index_lists_the_model_and_loading_isrefused(call: Call) -> None:
     assert call("get_model_repository_index") == [
         {"name": "tiny", "version": "1", "state": "READY", "reason": ""}
     ]
     for verb in ("load_model", "unload_model"):
-        status, text = _refused(call, verb, "tiny")
+        status, text = refused(call, verb, "tiny")
         assert status == "403"
         assert text == (
             "expected requests for the models that this server was started with, found one to"
@@ -163,7 +130,7 @@ def test_infer_with_and_without_binary_data(
     result = call(
         "infer",
         "tiny",
-        [_input("image", image, binary=binary_in)],
+        [tensor("image", image, binary=binary_in)],
         model_version="1",
         outputs=outputs,
         request_id="seven",
@@ -182,10 +149,10 @@ def test_each_output_has_its_own_form(call: Call) -> None:
         sync_client.InferRequestedOutput("logits", binary_data=False),
         sync_client.InferRequestedOutput("means", binary_data=True),
     ]
-    result = call("infer", "tiny", [_input("image", _image())], outputs=wanted)
+    result = call("infer", "tiny", [tensor("image", _image())], outputs=wanted)
     first, second = result.get_response()["outputs"]
     assert ("data" in first, "data" in second) == (True, False)
-    both = call("infer", "tiny", [_input("image", _image())])
+    both = call("infer", "tiny", [tensor("image", _image())])
     for name in ("logits", "means"):
         np.testing.assert_array_equal(result.as_numpy(name), both.as_numpy(name))
 
@@ -193,13 +160,13 @@ def test_each_output_has_its_own_form(call: Call) -> None:
 def test_half_precision_and_bytes_cross_as_the_routes_say(call: Call) -> None:
     feature = tiny.weights().feature(_image())
     half = feature.astype(np.float16)
-    result = call("infer", "tiny", [_input("half", half, "FP16")])
+    result = call("infer", "tiny", [tensor("half", half, "FP16")])
     assert result.get_response()["parameters"]["route"] == "split-fp16"
     expected = tiny.weights().logits(half.astype(np.float32))
     np.testing.assert_allclose(result.as_numpy("logits"), expected, rtol=1e-5, atol=1e-6)
     byte = np.clip(np.rint(feature / tiny.SCALE) + tiny.ZERO, -128, 127).astype(np.int8)
     answers = [
-        call("infer", "tiny", [_input("byte", byte, "INT8", binary=binary)]).as_numpy("logits")
+        call("infer", "tiny", [tensor("byte", byte, "INT8", binary=binary)]).as_numpy("logits")
         for binary in (True, False)
     ]
     np.testing.assert_array_equal(*answers)
@@ -213,7 +180,7 @@ def test_compression_both_ways(call: Call, algorithm: str, binary: bool) -> None
     result = call(
         "infer",
         "tiny",
-        [_input("image", image, binary=binary)],
+        [tensor("image", image, binary=binary)],
         outputs=wanted,
         request_compression_algorithm=algorithm,
         response_compression_algorithm=algorithm,
@@ -222,8 +189,8 @@ def test_compression_both_ways(call: Call, algorithm: str, binary: bool) -> None
 
 
 def test_parameters_choose_the_route(call: Call) -> None:
-    image = [_input("image", _image())]
-    feature = [_input("feature", tiny.weights().feature(_image()))]
+    image = [tensor("image", _image())]
+    feature = [tensor("feature", tiny.weights().feature(_image()))]
 
     def route(inputs: list[sync_client.InferInput], **parameters: object) -> str:
         result = call("infer", "tiny", inputs, parameters=parameters)
@@ -235,7 +202,7 @@ def test_parameters_choose_the_route(call: Call) -> None:
 
 
 def test_timeout_and_priority_are_taken(call: Call) -> None:
-    call("infer", "tiny", [_input("image", _image())], timeout=60_000_000, priority=1)
+    call("infer", "tiny", [tensor("image", _image())], timeout=60_000_000, priority=1)
 
 
 # Refusals
@@ -254,11 +221,11 @@ def test_timeout_and_priority_are_taken(call: Call) -> None:
         ({"parameters": {"cut": "pooled"}}, "400", "found cut 'pooled'"),
     ],
 )
-def test_what_nobody_serves_is_refused(
+def test_what_nobody_serves_isrefused(
     call: Call, arguments: dict[str, Any], status: str, words: str
 ) -> None:
-    asked = {"model_name": "tiny", "inputs": [_input("image", _image())]} | arguments
-    found, text = _refused(call, "infer", **asked)
+    asked = {"model_name": "tiny", "inputs": [tensor("image", _image())]} | arguments
+    found, text = refused(call, "infer", **asked)
     assert (found, words in text) == (status, True), text
 
 
@@ -273,20 +240,20 @@ def test_what_nobody_serves_is_refused(
         ("image", np.array([[b"text"]], np.object_), "BYTES", "BYTES"),
     ],
 )
-def test_wrong_tensors_are_refused(
+def test_wrong_tensors_arerefused(
     call: Call, name: str, array: np.ndarray, datatype: str, words: str, binary: bool
 ) -> None:
-    status, text = _refused(call, "infer", "tiny", [_input(name, array, datatype, binary=binary)])
+    status, text = refused(call, "infer", "tiny", [tensor(name, array, datatype, binary=binary)])
     assert (status, words in text, text.startswith("expected ")) == ("400", True, True), text
 
 
-def test_unknown_outputs_and_classes_are_refused(call: Call) -> None:
+def test_unknown_outputs_and_classes_arerefused(call: Call) -> None:
     for output, words in (
         (sync_client.InferRequestedOutput("y"), "expected outputs among logits, means, found 'y'"),
         (sync_client.InferRequestedOutput("logits", class_count=2), "'classification'"),
     ):
-        status, text = _refused(
-            call, "infer", "tiny", [_input("image", _image())], outputs=[output]
+        status, text = refused(
+            call, "infer", "tiny", [tensor("image", _image())], outputs=[output]
         )
         assert (status, words in text) == ("400", True), text
 
@@ -295,10 +262,10 @@ def test_unknown_outputs_and_classes_are_refused(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "tensor", "datatype"), [("tail-half", "half", "FP16"), ("tail-byte", "byte", "INT8")]
+    ("part", "name", "datatype"), [("tail-half", "half", "FP16"), ("tail-byte", "byte", "INT8")]
 )
 def test_a_part_alone_answers_as_the_server_does(
-    call: Call, bundle: Bundle, part: str, tensor: str, datatype: str
+    call: Call, bundle: Bundle, part: str, name: str, datatype: str
 ) -> None:
     """The file as it lies in the bundle, in plain onnxruntime, as any other server runs it."""
     import onnxruntime
@@ -307,7 +274,7 @@ def test_a_part_alone_answers_as_the_server_does(
     payload = (tiny.weights().feature(_image()) * 10).astype(kind)
     path = bundle.path / bundle.manifest.part(part).path
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    expected = session.run(["logits", "means"], {tensor: payload})
-    result = call("infer", "tiny", [_input(tensor, payload, datatype)])
-    for name, array in zip(("logits", "means"), expected, strict=True):
-        np.testing.assert_array_equal(result.as_numpy(name), array)
+    expected = session.run(["logits", "means"], {name: payload})
+    result = call("infer", "tiny", [tensor(name, payload, datatype)])
+    for output, array in zip(("logits", "means"), expected, strict=True):
+        np.testing.assert_array_equal(result.as_numpy(output), array)

@@ -16,7 +16,7 @@ from edgewise.catalog import load_link
 from edgewise.cli.console import Commands, add_json, note, print_json, printable
 from edgewise.cli.credentials import add_credentials, read_api_key
 from edgewise.cli.options import duration
-from edgewise.errors import BadInput, MissingExtra
+from edgewise.errors import BadInput, LinkFailed, MissingExtra
 from edgewise.records import write_record
 from edgewise.tensors import Array
 from edgewise.units import format_bytes, format_duration
@@ -108,6 +108,20 @@ def _answers(
             yield name, session.run(value, deadline_s=args.deadline, route=args.route)
         except BadInput as error:
             raise _at(name, error) from None
+        except LinkFailed as error:
+            raise _unanswered(args, error) from None
+
+
+def _unanswered(args: argparse.Namespace, error: LinkFailed) -> BadInput:
+    """The cloud's failure, where nothing on the device answers in its place."""
+    may_change = args.policy == "only_in_cloud"
+    return BadInput(
+        expected=f"an answer from the server at {args.server}, since the device has none of its"
+        " own",
+        found=error.reason,
+        remedy="check the server and the way to it, or "
+        + ("choose another --policy" if may_change else "plan a bundle with a fallback"),
+    )
 
 
 def _at(name: str, error: BadInput) -> BadInput:

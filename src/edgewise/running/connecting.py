@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +20,7 @@ from edgewise.running.submitting import Submitter
 from edgewise.running.usable import usable_routes
 
 _GREETING_S = 2.0
+_log = logging.getLogger("edgewise.running")
 
 
 def connect(  # noqa: PLR0913 - each the choice of whoever runs the device
@@ -60,7 +62,8 @@ def connect(  # noqa: PLR0913 - each the choice of whoever runs the device
     check_supported(opened.manifest)
     options = options or Options()
     routes = usable_routes(opened.manifest, options, online=url is not None)
-    open_link = partial(HttpLink, url, api_key=api_key, ca_path=ca_path) if url else None
+    # An empty one is a mistake, such as a variable that nobody set.
+    open_link = None if url is None else partial(HttpLink, url, api_key=api_key, ca_path=ca_path)
     submits = partial(_submitter, outbox, open_link, bundle=opened, options=options)
     if open_link is None or not any(route.server_part for route in routes):
         return Session(opened, None, options, clock=clock, submitter=submits())
@@ -97,6 +100,8 @@ def _greet(link: HttpLink, bundle: Bundle) -> str:
         link.close()
         return f"no answer within {_GREETING_S:.2f} s"
     except LinkFailed as error:
+        if error.remedy:  # nobody should wait for this to pass
+            _log.warning("expected a server to talk to at %s, found: %s", link.url, error)
         return error.reason
     if served and served != bundle.digest:
         raise BadInput(

@@ -9,13 +9,13 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, RemoteDisconnected
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from edgewise.errors import LinkFailed
-from edgewise.running.credentials import certificate_words
+from edgewise.running.credentials import tls_words
 
 _CHUNK_BYTES = 65_536
 
@@ -157,7 +157,7 @@ class Connection:
         except TIMEOUTS:
             raise
         except FAILURES as error:
-            raise Unreachable(explain(error)) from None
+            raise Unreachable(explain(error), remedy=advise(error, is_encrypted=True)) from None
         with self._lock:
             # urllib3 forgets the socket when the server announces the end of the connection.
             self._sock = self._http.sock
@@ -177,12 +177,25 @@ def explain(error: Exception) -> str:
     """
     if isinstance(error.__cause__, ConnectionRefusedError):
         return "the connection was refused"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return certificate_words(error)
+    if isinstance(error, ssl.SSLError):
+        return tls_words(error)[0]
     for kind, words in _CAUSES:
         if isinstance(error, kind):
             return words
     return "the reply is not HTTP"
+
+
+def advise(error: Exception, *, is_encrypted: bool) -> str:
+    """What to do about a failure that waiting may not mend; empty when it may.
+
+    >>> advise(RemoteDisconnected(), is_encrypted=False)
+    'if the server speaks TLS, ask it with https://'
+    """
+    if isinstance(error, ssl.SSLError):
+        return tls_words(error)[1]
+    if isinstance(error, RemoteDisconnected) and not is_encrypted:
+        return "if the server speaks TLS, ask it with https://"  # it hung up without a word
+    return ""
 
 
 def _left_s(until_s: float) -> float:
@@ -195,7 +208,6 @@ def _left_s(until_s: float) -> float:
 _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (urllib3.exceptions.NameResolutionError, "the server's name is not known"),
     (urllib3.exceptions.NewConnectionError, "there is no way to the server"),
-    (ssl.SSLError, "the encryption failed"),
     (urllib3.exceptions.ProtocolError, "the connection broke"),
     (OSError, "the connection broke"),
 )

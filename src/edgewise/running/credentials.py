@@ -9,17 +9,22 @@ from pathlib import Path
 from edgewise.errors import BadInput
 
 _KEY = re.compile(r"[\x21-\x7e]{1,512}")
-# OpenSSL, <openssl/x509_vfy.h>: X509_V_ERR_…
-_WORDS = {
-    9: "it is not valid yet",
-    10: "it has expired",
-    18: "it was signed by itself",
-    19: "nobody whom this device trusts signed it",
-    20: "nobody whom this device trusts signed it",
-    21: "nobody whom this device trusts signed it",
-    62: "it is for another name",
-    64: "it is for another address",
+_SET_CLOCK = "check this device's clock, then ask the server's operator to renew it"
+_TRUST = "pass with --ca the certificate that signed it, if the server is yours"
+_RENAME = "ask the server under the name that stands in it"
+# OpenSSL, <openssl/x509_vfy.h>: X509_V_ERR_…, each with why and what to do
+_CAUSES = {
+    9: ("it is not valid yet", _SET_CLOCK),
+    10: ("it has expired", _SET_CLOCK),
+    18: ("it was signed by itself", "pass it with --ca, if the server is yours"),
+    19: ("nobody whom this device trusts signed it", _TRUST),
+    20: ("nobody whom this device trusts signed it", _TRUST),
+    21: ("nobody whom this device trusts signed it", _TRUST),
+    62: ("it is for another name", _RENAME),
+    64: ("it is for another address", _RENAME),
 }
+# OpenSSL, <openssl/sslerr.h>: what came in place of the server's greeting is no TLS at all
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 
 
 def key_fields(api_key: str | None) -> dict[str, str]:
@@ -69,16 +74,21 @@ def client_context(ca_path: Path | str | None = None) -> ssl.SSLContext:
     return context
 
 
-def certificate_words(error: ssl.SSLCertVerificationError) -> str:
-    """Why a server's certificate was not accepted, for a person.
+def tls_words(error: ssl.SSLError) -> tuple[str, str]:
+    """Why there is no encrypted connection, and what to do about it, for a person.
 
     >>> error = ssl.SSLCertVerificationError()
-    >>> error.verify_code = 10
-    >>> certificate_words(error)
-    "the server's certificate is not trusted: it has expired"
+    >>> error.verify_code = 18
+    >>> print(*tls_words(error), sep="; ")
+    the server's certificate is not trusted: it was signed by itself; pass it with --ca, if the \
+server is yours
     """
-    why = _WORDS.get(getattr(error, "verify_code", 0), "")
-    return "the server's certificate is not trusted" + (f": {why}" if why else "")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why, remedy = _CAUSES.get(getattr(error, "verify_code", 0), ("", _TRUST))
+        return "the server's certificate is not trusted" + (f": {why}" if why else ""), remedy
+    if getattr(error, "reason", "") in _NO_TLS:
+        return "the server does not speak TLS", "ask it with http://, not https://"
+    return "the encryption failed", "check that both ends can speak TLS 1.2 or later"
 
 
 def _found(error: Exception) -> str:

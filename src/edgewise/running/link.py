@@ -25,6 +25,7 @@ from edgewise.running.connection import (
     Connection,
     HttpRequest,
     Refused,
+    advise,
     explain,
 )
 from edgewise.running.credentials import client_context, key_fields
@@ -118,13 +119,14 @@ class HttpLink:
         parsed = _parse(url)
         self.url = url
         self._prefix = (parsed.path or "").rstrip("/")
+        self._is_encrypted = parsed.scheme == "https"
         self._fields = key_fields(api_key)
         self._connect = partial(
             Connection,
             str(parsed.scheme),
             str(parsed.host).strip("[]"),
             parsed.port,
-            client_context(ca_path) if parsed.scheme == "https" else None,
+            client_context(ca_path) if self._is_encrypted else None,
         )
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
@@ -224,7 +226,8 @@ class HttpLink:
             raise TimeoutError from None
         except FAILURES as error:
             connection.close()
-            raise Broken(explain(error)) from None
+            remedy = advise(error, is_encrypted=self._is_encrypted)
+            raise Broken(explain(error), remedy=remedy) from None
         except BaseException:
             connection.close()
             raise
@@ -288,7 +291,7 @@ def _parse(url: str) -> urllib3.util.Url:
     if parsed.scheme not in ("http", "https") or not parsed.host or any(extra):
         raise BadInput(
             expected="a server address such as http://127.0.0.1:8000",
-            found=repr(url[:200]),
+            found="one with a name or password in it" if parsed.auth else repr(url[:200]),
             remedy="copy the address that 'edgewise serve' prints",
         )
     return parsed

@@ -55,6 +55,10 @@ class Flushed:
     reason: str
 
 
+class _CutShort(LinkFailed):
+    """The caller's own time was up before the server's."""
+
+
 class _Step(enum.Enum):
     NOTHING = enum.auto()
     DELIVERED = enum.auto()
@@ -202,7 +206,9 @@ class Submitter:
             try:
                 step = self._send(item, min(left_s, self._patience.timeout_s))
             except LinkFailed as error:
-                self._reason = error.reason
+                # An attempt that had no time left says less than the one before it.
+                if not (self._reason and isinstance(error, _CutShort)):
+                    self._reason = error.reason
                 self._not_before_s = self._clock() + self._backoff.failed()
                 self._outbox.failed(item.key, error.reason)
                 return _Step.FAILED, item.key
@@ -244,7 +250,8 @@ class Submitter:
             return within(timeout_s, send)
         except TimeoutError:
             link.close()  # ends the thread that still waits, and its connection
-            raise LinkFailed(f"no answer within {timeout_s:.2f} s") from None
+            kind = _CutShort if timeout_s < self._patience.timeout_s else LinkFailed
+            raise kind(f"no answer within {timeout_s:.2f} s") from None
 
 
 def split_value(value: Submittable) -> tuple[dict[str, Array], dict[str, object]]:
@@ -288,8 +295,12 @@ def check_may_leave(
             found=str(options.policy),
             remedy="choose another policy, or keep it on the device",
         )
-    if not options.raw_input_stays:
-        return
+    if options.raw_input_stays:
+        _check_arrays(tensors, manifest)
+        _check_record(record)
+
+
+def _check_arrays(tensors: Mapping[str, Array], manifest: Manifest) -> None:
     outputs = {spec.name: spec for spec in manifest.outputs}
     inputs = {spec.name for spec in manifest.inputs}
     for name, array in tensors.items():
@@ -301,6 +312,9 @@ def check_may_leave(
                 found=f"the array {name[:80]!r}, {array.dtype}{list(array.shape)}",
                 remedy="submit what session.run gave",
             )
+
+
+def _check_record(record: Mapping[str, object]) -> None:
     for name, item in record.items():
         if not isinstance(item, _SCALARS) or len(f"{name}{item}") > _MAX_WORDS:
             raise BadInput(

@@ -30,7 +30,10 @@ class Account:
         version: of it: the default one, until the request's JSON is read.
         id: what the client calls the request; hostile.
         route: of the bundle, once it is known.
+        codec: of that route's payload.
         items: inputs in the request.
+        executions: 1 for the request that stands for its run of the network, 0 for those that
+            rode along.
         status: of the answer; ``None`` when nobody waited for it.
         refused: why, in a word from a short list; empty when it was not.
         stages: seconds by stage, as the answer says.
@@ -45,7 +48,9 @@ class Account:
     version: str = ""
     id: str = ""
     route: str = ""
+    codec: str = ""
     items: int = 0
+    executions: int = 1
     status: int | None = None
     refused: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)
@@ -67,6 +72,7 @@ class Account:
         self.address(asked.bundle)
         self.id = asked.message.id
         self.route = asked.served.route.name
+        self.codec = asked.served.route.codec.value
         self.items = items_of(asked)
         if self.budget is None:
             return

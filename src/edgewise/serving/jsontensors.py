@@ -52,21 +52,13 @@ def binary_frame(
     Raises:
         BadInput: when a tensor is not what its type, its shape or the bundle allows.
     """
-    raw = bytes(body[:header_bytes])
-    request = parse_json(
-        raw, where="the request", max_bytes=_MAX_JSON_BYTES, max_integer=_MAX_INTEGER
-    )
-    inputs = request.get("inputs") if isinstance(request, dict) else None
-    if not isinstance(request, dict) or not isinstance(inputs, list):
-        raise _refusal("a JSON object with a list of inputs", "something else")
-    if len(inputs) > MAX_TENSORS:
-        raise _refusal(f"1 to {MAX_TENSORS} inputs", f"{len(inputs)}")
-    if not any(_is_json(tensor) for tensor in inputs):
+    request = _read_request(bytes(body[:header_bytes]))
+    if not any(_is_json(tensor) for tensor in request["inputs"]):
         return body, header_bytes
     pieces: list[bytes | memoryview] = []
     described = []
     offset = header_bytes
-    for tensor in inputs:
+    for tensor in request["inputs"]:
         if _is_json(tensor):
             array = _read_tensor(tensor, bounds)
             piece: bytes | memoryview = array.astype(array.dtype.newbyteorder("<")).tobytes()
@@ -79,6 +71,18 @@ def binary_frame(
     head = json.dumps(request | {"inputs": described}, separators=(",", ":")).encode()
     # Whatever is left over goes along: the frame's own check refuses it in its own words.
     return memoryview(b"".join([head, *pieces, body[offset:]])), len(head)
+
+
+def _read_request(raw: bytes) -> dict[str, Any]:
+    request = parse_json(
+        raw, where="the request", max_bytes=_MAX_JSON_BYTES, max_integer=_MAX_INTEGER
+    )
+    inputs = request.get("inputs") if isinstance(request, dict) else None
+    if not isinstance(request, dict) or not isinstance(inputs, list):
+        raise _refusal("a JSON object with a list of inputs", "something else")
+    if len(inputs) > MAX_TENSORS:
+        raise _refusal(f"1 to {MAX_TENSORS} inputs", f"{len(inputs)}")
+    return request
 
 
 def json_data(name: str, array: Array) -> list[Any]:

@@ -59,11 +59,11 @@ class KeyEntry:
             raise _bad_entry(
                 "a key's prefix of 8 and its sha256 of 64 hexadecimal digits", "something else"
             )
-        limits = (self.items_per_s, self.compute_ms_per_s, self.concurrent)
-        if any(limit is not None and not 0 < limit <= 1e9 for limit in limits):
-            raise _bad_entry(
-                f"limits above 0 and up to 1e9 for the key {self.name!r}", "another number"
-            )
+        for limit in (self.items_per_s, self.compute_ms_per_s, self.concurrent):
+            if limit is not None and not 0 < limit <= 1e9:
+                raise _bad_entry(
+                    f"limits above 0 and up to 1e9 for the key {self.name!r}", f"{limit:g}"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

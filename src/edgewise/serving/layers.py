@@ -50,7 +50,11 @@ def build_layers(repository: Repository, *, access: Access) -> Layers:
     draining = Draining(notice_s=chosen.notice_s, clock=time.monotonic)
     doors = Doors(chosen.keys, clock=time.monotonic)
     log = RequestLog(
-        chosen.log, stream=sys.stderr, wall_clock=time.time, name_keys=chosen.name_keys
+        chosen.log,
+        stream=sys.stderr,
+        wall_clock=time.time,
+        clock=time.monotonic,
+        name_keys=chosen.name_keys,
     )
     meters = None
     if chosen.metrics:

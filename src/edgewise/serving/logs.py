@@ -38,7 +38,8 @@ class RequestLog:
     Args:
         form: JSON or for a person; ``OFF`` writes nothing.
         stream: where to, mostly stderr.
-        wall_clock: seconds since 1970.
+        wall_clock: seconds since 1970; it may jump.
+        clock: seconds that only go forward.
         name_keys: whether lines say which key asked.
     """
 
@@ -48,14 +49,16 @@ class RequestLog:
         *,
         stream: TextIO,
         wall_clock: Callable[[], float],
+        clock: Callable[[], float],
         name_keys: bool = False,
     ) -> None:
         self._form = form
         self._stream = stream
         self._wall_clock = wall_clock
+        self._clock = clock
         self._name_keys = name_keys
         self._strangers = TokenBucket(
-            rate_per_s=_STRANGERS_PER_S, brim=_STRANGERS_BRIM, now_s=wall_clock()
+            rate_per_s=_STRANGERS_PER_S, brim=_STRANGERS_BRIM, now_s=clock()
         )
         self._unsaid = 0
         self._lines: queue.Queue[str | None] = queue.Queue(_QUEUED_LINES)
@@ -98,7 +101,7 @@ class RequestLog:
             self._unsaid += 1
 
     def _may_speak_of_strangers(self) -> bool:
-        now_s = self._wall_clock()
+        now_s = self._clock()
         if self._strangers.wait_s(1.0, now_s=now_s) > 0:
             self._unsaid += 1
             return False
@@ -124,7 +127,7 @@ class RequestLog:
 
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
-            # A closed stderr is no reason to end; there is nobody to tell.
+            # A full disk or a closed stderr is no reason to end; there is nobody to tell.
             with contextlib.suppress(OSError, ValueError):
                 self._stream.write(line + "\n")
                 self._stream.flush()

@@ -2,9 +2,8 @@
 
 Source of the buckets: OpenTelemetry semantic conventions, ``http.server.request.duration``, with
 0.5, 1 and 2.5 ms put before. Triton's names (``nv_inference_…``) are given a second time, in
-microseconds as there, so that dashboards made for it show something; ``exec_count`` is left out,
-since only a batcher knows it. What is said of a process (``process_…``) is left out where there
-are several.
+microseconds as there, so that dashboards made for it show something. What is said of
+a process (``process_…``) is left out where there are several.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ class Meters:
             "edgewise_items", "Inputs answered.", (*_MODEL, "route"), registry=own
         )
         self._bytes = prometheus.Counter(
-            "edgewise_payload_bytes", "Bytes of bodies.", ("direction",), registry=own
+            "edgewise_payload_bytes", "Bytes of bodies.", ("codec", "direction"), registry=own
         )
         self._under_way = prometheus.Gauge(
             "edgewise_under_way",
@@ -114,8 +113,8 @@ class Meters:
         if self._name_keys:
             labels.append(account.budget.name if account.budget else "")
         self._requests.labels(*labels).inc()
-        self._bytes.labels("in").inc(account.in_bytes)
-        self._bytes.labels("out").inc(account.out_bytes)
+        self._bytes.labels(account.codec, "in").inc(account.in_bytes)
+        self._bytes.labels(account.codec, "out").inc(account.out_bytes)
         if account.refused:
             self._refused.labels(account.refused).inc()
         if account.endpoint == "infer":
@@ -220,6 +219,11 @@ _TRITON: tuple[tuple[str, str, Callable[[Account], float]], ...] = (
     ("nv_inference_request_success", "Infer requests answered.", lambda a: _is_done(a)),
     ("nv_inference_request_failure", "Infer requests not answered.", lambda a: not _is_done(a)),
     ("nv_inference_count", "Inputs answered.", lambda a: a.items if _is_done(a) else 0),
+    (
+        "nv_inference_exec_count",
+        "Runs of the network; inputs by runs are the mean batch.",
+        lambda a: a.executions if _is_done(a) else 0,
+    ),
     (
         "nv_inference_request_duration_us",
         "Time of infer requests.",

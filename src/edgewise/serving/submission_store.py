@@ -269,6 +269,12 @@ def _read_url(text: str) -> URL:
             found="one in memory",
             remedy=_EXAMPLE,
         )
+    if dialect == "sqlite" and url.query:  # such as uri=true, with which a file may be memory
+        raise BadInput(
+            expected="the address of an SQLite file without options",
+            found=f"the option {next(iter(url.query))[:80]!r}",
+            remedy=_EXAMPLE,
+        )
     return url
 
 

@@ -10,6 +10,7 @@ import logging
 
 import anyio
 import anyio.to_thread
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -44,12 +45,7 @@ async def take_submission(
         HTTPException: when the request is no submission, or there is no store.
     """
     if store is None:
-        raise refusal(
-            501,
-            expected="a server that takes submissions",
-            found="one that does not",
-            remedy="start it with: edgewise serve BUNDLE --submissions sqlite:///FILE",
-        )
+        raise _switched_off()
     key = only(request.headers, KEY_FIELD) or ""
     if KEY_FIELD in request.headers:
         check_key(key)
@@ -73,6 +69,10 @@ async def take_submission(
         except StoreFailed as error:
             _log.error("a submission was not stored: %s", error)
             return error_reply(503, _NOT_STORED, {"Retry-After": "10"})
+    return _acknowledge(stored, duplicate=duplicate)
+
+
+def _acknowledge(stored: Stored, *, duplicate: bool) -> Response:
     return JSONResponse(
         {
             "key": stored.key,
@@ -80,6 +80,15 @@ async def take_submission(
             "stored_at": stored.stored_at,
             "duplicate": duplicate,
         }
+    )
+
+
+def _switched_off() -> HTTPException:
+    return refusal(
+        501,
+        expected="a server that takes submissions",
+        found="one that does not",
+        remedy="start it with: edgewise serve BUNDLE --submissions sqlite:///FILE",
     )
 
 

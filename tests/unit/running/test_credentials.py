@@ -9,7 +9,7 @@ import pytest
 
 from certificates import write_certificate
 from edgewise.errors import BadInput
-from edgewise.running.credentials import certificate_words, client_context, key_fields
+from edgewise.running.credentials import client_context, key_fields, tls_words
 from edgewise.running.link import HttpLink
 
 
@@ -45,4 +45,4 @@ def test_files_without_certificates(tmp_path: Path) -> None:
 
 def test_unknown_reasons_are_not_made_up() -> None:
     error = ssl.SSLCertVerificationError()
-    assert certificate_words(error) == "the server's certificate is not trusted"
+    assert tls_words(error)[0] == "the server's certificate is not trusted"

@@ -24,7 +24,6 @@ ASKED = HttpRequest(method="GET", path="/", headers={})
         "http://",
         "http://host:99999",
         "http://host:port",
-        "http://name:secret@host",
         "http://host/?query",
         "http://host/#part",
         "http://[::1",
@@ -36,6 +35,15 @@ def test_what_is_no_address_is_refused(url: str):
     assert str(refused.value) == (
         f"expected a server address such as http://127.0.0.1:8000, found {url!r};"
         " copy the address that 'edgewise serve' prints"
+    )
+
+
+def test_an_address_with_a_password_is_refused_and_not_repeated():
+    with pytest.raises(BadInput) as refused:
+        HttpLink("http://name:secret@host")
+    assert str(refused.value) == (
+        "expected a server address such as http://127.0.0.1:8000, found one with a name or"
+        " password in it; copy the address that 'edgewise serve' prints"
     )
 
 

@@ -130,6 +130,12 @@ def test_while_resting_the_fallback_answers_at_once():
     assert state.reason == "the cloud is offline (it is gone); next try in 1 s"
 
 
+@pytest.mark.parametrize("now_s", [-1e9, 1e9])
+def test_a_clock_that_jumps_does_not_stretch_the_pause(now_s: float):
+    _, actions = play(LocalDone(now_s=2.1, request=1), asked(2, now_s=now_s), state=LOCAL)
+    assert actions[1] == RunHead()
+
+
 def test_while_resting_a_local_route_is_taken_as_usual():
     _, actions = play(
         LocalDone(now_s=2.1, request=1), asked(2, now_s=2.4, remote=False), state=LOCAL

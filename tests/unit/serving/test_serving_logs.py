@@ -30,7 +30,7 @@ class Clock:
 
 def _written(form: LogForm, *accounts: Account, clock: Clock | None = None) -> list[str]:
     stream = io.StringIO()
-    log = RequestLog(form, stream=stream, wall_clock=clock or Clock())
+    log = RequestLog(form, stream=stream, wall_clock=Clock(), clock=clock or Clock())
     log.start()
     for account in accounts:
         log.request(account)
@@ -100,6 +100,22 @@ def test_strangers_fill_no_disk_and_what_is_left_out_is_counted() -> None:
     assert json.loads(lines[-1])["lines_left_out"] == 400
 
 
+@pytest.mark.parametrize("jump_s", [1e9, -1e9])
+def test_a_wall_clock_that_jumps_silences_nobody(jump_s: float) -> None:
+    wall_clock, clock, stream = Clock(), Clock(), io.StringIO()
+    stranger = Account(endpoint="infer", status=401, refused="key")
+    log = RequestLog(LogForm.JSON, stream=stream, wall_clock=wall_clock, clock=clock)
+    log.start()
+    for _ in range(200):
+        log.request(stranger)
+    wall_clock.now_s += jump_s
+    clock.now_s += 60
+    log.request(stranger)
+    log.close()
+    last = json.loads(stream.getvalue().splitlines()[-1])
+    assert (last["ts"], last["lines_left_out"]) == (jump_s, 100)
+
+
 def test_off_writes_nothing() -> None:
     assert _written(LogForm.OFF, Account(endpoint="infer", status=200)) == []
 
@@ -118,7 +134,7 @@ class Stalled(io.StringIO):
 
 def test_a_stalled_reader_holds_nobody_up() -> None:
     stream = Stalled()
-    log = RequestLog(LogForm.JSON, stream=stream, wall_clock=Clock())
+    log = RequestLog(LogForm.JSON, stream=stream, wall_clock=Clock(), clock=Clock())
     log.start()
     for _ in range(12_000):
         log.event("tick")
@@ -129,7 +145,7 @@ def test_a_stalled_reader_holds_nobody_up() -> None:
 
 def test_failures_are_lines_too() -> None:
     stream = io.StringIO()
-    log = RequestLog(LogForm.JSON, stream=stream, wall_clock=Clock())
+    log = RequestLog(LogForm.JSON, stream=stream, wall_clock=Clock(), clock=Clock())
     logger = logging.Logger("alone")
     logger.addHandler(FailureLines(log))
     log.start()

@@ -43,6 +43,7 @@ def _infer(**changes: object) -> Account:
         "model": "cats",
         "version": "1",
         "route": "split",
+        "codec": "int8",
         "items": 3,
         "status": 200,
         "stages": {"queue": 0.001, "decode": 0.002, "compute": 0.03, "other": 9.0},
@@ -67,20 +68,23 @@ def test_an_answer_is_counted_and_timed() -> None:
     assert found["edgewise_compute_seconds_sum", split] == 0.03
     assert found["edgewise_compute_seconds_bucket", (("le", "0.025"), *split)] == 0
     assert found["edgewise_compute_seconds_bucket", (("le", "0.05"), *split)] == 1
-    assert found["edgewise_payload_bytes_total", (("direction", "in"),)] == 100
+    by_codec = [(("codec", "int8"), ("direction", direction)) for direction in ("in", "out")]
+    assert [found["edgewise_payload_bytes_total", labels] for labels in by_codec] == [100, 10]
     assert found["edgewise_under_way", ()] == 0
     assert not any("other" in name for name, _ in found)
 
 
 def test_triton_names_are_as_triton_writes_them() -> None:
     meters = _meters()
-    for account in (_infer(), _infer(), _infer(status=429, refused="budget", stages={})):
+    refused = _infer(status=429, refused="budget", stages={})
+    for account in (_infer(), _infer(executions=0), refused):
         meters.begin()
         meters.end(account)
     found = _samples(meters)
     assert found["nv_inference_request_success", CATS] == 2
     assert found["nv_inference_request_failure", CATS] == 1
     assert found["nv_inference_count", CATS] == 6
+    assert found["nv_inference_exec_count", CATS] == 1
     assert found["nv_inference_compute_infer_duration_us", CATS] == 60_000
     assert found["nv_inference_queue_duration_us", CATS] == 2_000
 

@@ -115,6 +115,8 @@ def test_processes_make_the_table_together(url: str) -> None:
         ("mysql+pymysql://me:secret@h/d", "found the module 'pymysql' not installed; install"),
         ("sqlite://", "expected a database that outlives the server, found one in memory"),
         ("sqlite:///:memory:", "expected a database that outlives the server"),
+        ("sqlite:///file::memory:?uri=true", "expected the address of .* found the option 'uri'"),
+        ("sqlite:///s.db?mode=ro", "an SQLite file without options, found the option 'mode'"),
     ],
 )
 def test_addresses_that_are_none(url: str, message: str) -> None:
