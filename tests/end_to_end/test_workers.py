@@ -19,7 +19,7 @@ import pytest
 from command_line import refused, serving, type_command
 from edgewise.bundle import Bundle
 from edgewise.errors import BadInput
-from edgewise.running import connect
+from edgewise.running import Options, Policy, connect
 from edgewise.serving import SubmissionStore, serve, server_process
 from edgewise.serving.access import Access
 from edgewise.serving.operations import Operations
@@ -115,7 +115,8 @@ def test_every_worker_keeps_strangers_out(site: Site) -> None:
 
 def test_a_killed_worker_is_replaced_and_costs_no_session_its_answer(site: Site) -> None:
     victims = _workers(site.process.pid)
-    with connect(site.bundle, site.url) as session:
+    options = Options(policy=Policy.PREFER_IN_CLOUD)
+    with connect(site.bundle, site.url, options=options) as session:
         for died, victim in enumerate(victims, start=1):  # one of them has the session's link
             for i in range(30):
                 if i == 10:
