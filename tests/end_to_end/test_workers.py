@@ -82,7 +82,10 @@ class Site:
 def site(tmp_path: Path) -> Iterator[Site]:
     """Two workers that a test may do anything to."""
     bundle = session_bundle(tmp_path / "bundle", "split-fp32", "local")
-    with serving(bundle.path, "--workers", "2", "--log", "json") as (url, process):
+    with serving(bundle.path, "--workers", "2", "--log", "json", "--drain", "60s") as (
+        url,
+        process,
+    ):
         log = Log(process)
         yield Site(url=url, process=process, log=log, bundle=bundle)
         if process.poll() is None:
