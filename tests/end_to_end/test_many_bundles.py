@@ -18,7 +18,7 @@ from tritonclient import http as triton
 from command_line import refused, serving, type_command
 from edgewise.bundle import Bundle
 from edgewise.errors import BadInput
-from edgewise.running import connect
+from edgewise.running import Options, Policy, connect
 from edgewise.serving import new_key, read_canary, server_process, write_entry
 from edgewise.serving.endpoints import openapi
 from edgewise.wire import HEADER_LENGTH_FIELD, Message, encode_request
@@ -27,6 +27,7 @@ from session_bundles import image, logits_of, session_bundle
 from unit.serving import tiny_bundle as tiny
 
 pytestmark = [pytest.mark.net, pytest.mark.engine]
+CLOUD = Options(policy=Policy.PREFER_IN_CLOUD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +158,7 @@ def test_the_description_names_a_model_that_is_there(site: Site) -> None:
 
 def test_devices_with_either_bundle_are_answered_by_theirs(site: Site) -> None:
     for bundle, seed in ((site.old, 0), (site.new, 1)):
-        with connect(bundle, site.url) as session:
+        with connect(bundle, site.url, options=CLOUD) as session:
             answer = session.run(image())
         assert answer.inference_source.route == "split-fp32"
         np.testing.assert_allclose(answer.outputs["logits"], logits_of(image(), seed=seed), 1e-4)
@@ -192,7 +193,7 @@ def test_a_share_of_the_requests_tries_a_version(site: Site) -> None:
             assert infer(url, f"/v2/models/tiny/versions/{version}/infer").answered_by == version
             labels = f"model=tiny,route=split-fp32,version={version}"
             assert counted["edgewise_request_seconds_count", labels] >= found.count(version)
-        with connect(site.new, url) as session:
+        with connect(site.new, url, options=CLOUD) as session:
             answer = session.run(image())
         np.testing.assert_allclose(answer.outputs["logits"], logits_of(image(), seed=1), 1e-4)
 
@@ -297,7 +298,7 @@ def test_an_exchange_fails_no_request(tmp_path: Path) -> None:
             assert {status for status, _ in asker.found} == {200}
             versions = [version for _, version in asker.found]
             assert versions == sorted(versions)  # once the new one has answered, it answers all
-        with connect(old, url) as session:
+        with connect(old, url, options=CLOUD) as session:
             answer = session.run(image())
         assert answer.inference_source.route == "split-fp32"
         np.testing.assert_allclose(answer.outputs["logits"], logits_of(image()), 1e-4)

@@ -19,7 +19,7 @@ import pytest
 from command_line import refused, serving, type_command
 from edgewise.bundle import Bundle
 from edgewise.errors import BadInput
-from edgewise.running import connect
+from edgewise.running import Options, Policy, connect
 from edgewise.serving import SubmissionStore, serve, server_process
 from edgewise.serving.access import Access
 from edgewise.serving.operations import Operations
@@ -82,7 +82,10 @@ class Site:
 def site(tmp_path: Path) -> Iterator[Site]:
     """Two workers that a test may do anything to."""
     bundle = session_bundle(tmp_path / "bundle", "split-fp32", "local")
-    with serving(bundle.path, "--workers", "2", "--log", "json") as (url, process):
+    with serving(bundle.path, "--workers", "2", "--log", "json", "--drain", "60s") as (
+        url,
+        process,
+    ):
         log = Log(process)
         yield Site(url=url, process=process, log=log, bundle=bundle)
         if process.poll() is None:
@@ -115,7 +118,8 @@ def test_every_worker_keeps_strangers_out(site: Site) -> None:
 
 def test_a_killed_worker_is_replaced_and_costs_no_session_its_answer(site: Site) -> None:
     victims = _workers(site.process.pid)
-    with connect(site.bundle, site.url) as session:
+    options = Options(policy=Policy.PREFER_IN_CLOUD)
+    with connect(site.bundle, site.url, options=options) as session:
         for died, victim in enumerate(victims, start=1):  # one of them has the session's link
             for i in range(30):
                 if i == 10:
