@@ -48,6 +48,7 @@ from edgewise.running.usable import (
 )
 from edgewise.tensors import Array
 from edgewise.trace import SpanKind
+from edgewise.trace_log import TraceLog
 from edgewise.wire import Bound, Message
 
 Clock = Callable[[], float]
@@ -75,12 +76,13 @@ class Session:
         offline: why the cloud half did not answer just now; empty when it did.
         clock: seconds that only go forward.
         submitter: what ``submit`` hands over to; closed with the session.
+        traces: where what happened to each request is kept; closed with the session.
 
     Raises:
         BadInput: when the bundle's parts are broken, or the options leave no route.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each from its own argument of connect
         self,
         bundle: Bundle,
         link: Link | None,
@@ -89,8 +91,10 @@ class Session:
         offline: str = "",
         clock: Clock = time.perf_counter,
         submitter: Submitter | None = None,
+        traces: TraceLog | None = None,
     ) -> None:
         self._submitter = submitter
+        self._traces = traces
         self._bundle = bundle
         self._manifest = bundle.manifest
         self._link = link
@@ -181,6 +185,8 @@ class Session:
                 self._link.close()
             for engine in self._engines.values():
                 engine.close()
+        if self._traces is not None:
+            self._traces.close()
 
     def __enter__(self) -> Self:
         return self
@@ -311,13 +317,15 @@ class Session:
         trace = work.recorder.trace(
             request_id=str(work.number),
             bundle_digest=self._bundle.digest,
-            route=source.route,
-            reason=source.reason,
+            source=source,
+            deadline_s=deadline_s,
         )
+        if self._traces is not None:
+            self._traces.append(trace)
         return Answer(
             outputs=work.outputs,
             inference_source=source,
-            deadline_met=None if deadline_s is None else trace.total_s <= deadline_s,
+            deadline_met=trace.deadline_met,
             trace=trace,
         )
 

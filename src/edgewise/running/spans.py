@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from edgewise.running.answer import InferenceSource
 from edgewise.running.link import Reply
 from edgewise.trace import Span, SpanKind, Trace
 
@@ -57,13 +58,22 @@ class Recorder:
         self._add(SpanKind.UPLOAD, start_s, self.elapsed_s - start_s)
         self._up_bytes += up_bytes
 
-    def trace(self, *, request_id: str, bundle_digest: str, route: str, reason: str) -> Trace:
+    def trace(
+        self,
+        *,
+        request_id: str,
+        bundle_digest: str,
+        source: InferenceSource,
+        deadline_s: float | None,
+    ) -> Trace:
         """Everything noted so far."""
         return Trace(
             request_id=request_id,
             bundle_digest=bundle_digest,
-            route=route,
-            reason=reason,
+            route=source.route,
+            kind=source.kind,
+            reason=source.reason,
+            deadline_s=deadline_s,
             total_s=self.elapsed_s,
             spans=tuple(self._spans),
             up_bytes=self._up_bytes,
