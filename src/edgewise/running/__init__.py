@@ -10,6 +10,7 @@ from edgewise.running.outbox import Outbox
 from edgewise.running.outbox_file import NotStored
 from edgewise.running.outbox_items import Entry, OutboxLimits, Receipt
 from edgewise.running.session import Session
+from edgewise.running.streaming import FrameResult, Stream, StreamSummary, stream
 from edgewise.running.submitting import Flushed
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Choice",
     "Entry",
     "Flushed",
+    "FrameResult",
     "HttpLink",
     "InferenceSource",
     "Input",
@@ -30,7 +32,10 @@ __all__ = [
     "Reply",
     "Request",
     "Session",
+    "Stream",
+    "StreamSummary",
     "choose",
     "connect",
     "predict_s",
+    "stream",
 ]
