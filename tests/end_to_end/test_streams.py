@@ -164,6 +164,22 @@ def test_run_fps_against_a_server_and_what_its_traces_say(bundle: Bundle, tmp_pa
     assert {route["route"]: route["requests"] for route in shown["routes"]} == summary["routes"]
 
 
+def test_a_disk_that_takes_no_more_traces_stops_no_stream(bundle: Bundle, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", image())
+    file = tmp_path / "traces.db"
+    typed = type_command(
+        *("run", bundle.path, tmp_path / "x.npy", "--traces", file),
+        *("--fps", 200, "--for", "2s", "--max-age", "1h"),
+        file_bytes=140_000,
+    )
+    assert typed.code == 0, typed.err
+    assert typed.out.startswith("frames  400 offered, ")
+    lost, count, after = typed.err.splitlines()
+    assert lost.startswith(f"traces are lost: expected the trace log {file} to be usable, found ")
+    assert count.endswith(" traces could not be kept")
+    assert after == f"next: edgewise traces {file}"
+
+
 def test_nothing_answered_is_an_error(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", image())
     alone = session_bundle(tmp_path / "bundle", "split-fp32", fallback=False)
