@@ -283,8 +283,10 @@ def read_traces(path: Path | str, *, since_s: float | None = None) -> Iterator[T
 def _look(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise _no_log(path, "nothing" if not path.exists() else "no regular file")
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    # For writing where that is allowed, or SQLite's own files would be left beside it.
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
     try:
+        db.execute("PRAGMA query_only = ON")
         db.execute("PRAGMA trusted_schema = OFF")  # whoever made the file may have meant harm
         begun = is_ours(db, path, _FORM)
     except BaseException:

@@ -74,6 +74,13 @@ def test_what_is_written_is_read_again_in_order(path: Path) -> None:
     assert met == [0, None]
 
 
+def test_reading_leaves_nothing_behind(path: Path) -> None:
+    write(path, [TRACE])
+    before = sorted(path.parent.iterdir()), path.read_bytes()
+    assert ids(path) == ["1"]
+    assert (sorted(path.parent.iterdir()), path.read_bytes()) == before
+
+
 def test_a_trace_without_a_time_was_answered_now(path: Path) -> None:
     write(path, [replace(TRACE, at_s=None)], clock=lambda: 7.0)
     assert [trace.at_s for trace in read_traces(path)] == [7.0]
