@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from edgewise.graphs import load
     from edgewise.planning import build_bundle, plan, plan_given
     from edgewise.profiling import count
-    from edgewise.running import Answer, Options, Policy, Session, connect
+    from edgewise.running import Answer, Options, Policy, Session, connect, stream
     from edgewise.serving import serve
     from edgewise.shrinking import quantize
     from edgewise.specs import CloudSpec, DeviceSpec, LinkSpec
+    from edgewise.trace_log import TraceLog, read_traces
     from edgewise.trials import measure_routes
 
 _HOMES = {
@@ -37,6 +38,7 @@ _HOMES = {
     "Options": "running",
     "Policy": "running",
     "Session": "running",
+    "TraceLog": "trace_log",
     "build_bundle": "planning",
     "connect": "running",
     "count": "profiling",
@@ -47,7 +49,9 @@ _HOMES = {
     "plan": "planning",
     "plan_given": "planning",
     "quantize": "shrinking",
+    "read_traces": "trace_log",
     "serve": "serving",
+    "stream": "running",
 }
 
 __version__ = "0.1.0"
@@ -67,6 +71,7 @@ __all__ = [
     "Options",
     "Policy",
     "Session",
+    "TraceLog",
     "__version__",
     "build_bundle",
     "connect",
@@ -78,7 +83,9 @@ __all__ = [
     "plan",
     "plan_given",
     "quantize",
+    "read_traces",
     "serve",
+    "stream",
 ]
 
 

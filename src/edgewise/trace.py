@@ -41,6 +41,9 @@ class Trace:
         spans: the parts, in order of their start.
         up_bytes: body bytes sent to the cloud, failed tries included.
         down_bytes: body bytes received.
+        kind: of that route: ``local``, ``split``, ``cloud`` …; empty when nobody noted it.
+        deadline_s: that the caller set, from the call on.
+        at_s: when it was answered, seconds since 1970 by the device's clock.
 
     >>> Trace(request_id="1", bundle_digest="d", route="local", reason="fastest", total_s=1.0,
     ...       spans=(Span(kind=SpanKind.LOCAL, start_s=0.0, duration_s=1.0),)).seconds_of(
@@ -56,6 +59,14 @@ class Trace:
     spans: tuple[Span, ...]
     up_bytes: int = 0
     down_bytes: int = 0
+    kind: str = ""
+    deadline_s: float | None = None
+    at_s: float | None = None
+
+    @property
+    def deadline_met(self) -> bool | None:
+        """Whether the answer came in time; ``None`` without a deadline."""
+        return None if self.deadline_s is None else self.total_s <= self.deadline_s
 
     def seconds_of(self, kind: SpanKind) -> float:
         """Total duration of the spans of one kind."""

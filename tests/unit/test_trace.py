@@ -1,3 +1,7 @@
+from dataclasses import replace
+
+import pytest
+
 from edgewise.records import read_record, write_record
 from edgewise.trace import Span, SpanKind, Trace
 
@@ -19,6 +23,11 @@ TRACE = Trace(
 def test_spans_of_one_kind_add():
     assert TRACE.seconds_of(SpanKind.UPLOAD) == 0.25
     assert TRACE.seconds_of(SpanKind.CLOUD) == 0
+
+
+@pytest.mark.parametrize(("deadline_s", "met"), [(None, None), (0.5, False), (0.6, True)])
+def test_a_deadline_is_met_by_the_total(deadline_s, met):
+    assert replace(TRACE, deadline_s=deadline_s).deadline_met is met
 
 
 def test_survives_json():

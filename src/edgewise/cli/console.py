@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgewise.errors import MissingExtra
@@ -44,6 +44,26 @@ def printable(text: str) -> str:
     'cat\ufffd[31m'
     """
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+
+
+def aligned(rows: Sequence[Sequence[str]], *, names: int = 1) -> str:
+    """Texts as columns, where no studio is needed to draw a table.
+
+    Args:
+        rows: of the same length.
+        names: columns that are set to the left; quantities follow, to the right.
+
+    >>> print(aligned([("route", "#"), ("local", "12")]))
+    route   #
+    local  12
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        padded = (c.ljust(w) if i < names else c.rjust(w) for i, (c, w) in enumerate(cells))
+        lines.append("  ".join(padded).rstrip())
+    return printable("\n".join(lines))
 
 
 def console() -> Console:

@@ -193,7 +193,7 @@ def _cycle(photos: Sequence[_Photo], count: int) -> Iterator[_Photo]:
 def _ask(
     show: _Show, session: Session, photo: _Photo, plan: Plan, *, cut: bool = False
 ) -> PageAnswer:
-    from edgewise.cli.run import top_label
+    from edgewise.cli.answers import top_label
     from edgewise.reporting import PageAnswer
     from edgewise.running import predict_s
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -172,3 +174,39 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--raw-input-stays", action="store_true", help="never send the input itself"
     )
+
+
+def add_since(parser: argparse.ArgumentParser) -> None:
+    """The option that leaves out what is older."""
+    parser.add_argument(
+        "--since",
+        type=reads(_moment),
+        metavar="TIME",
+        help="nothing older: a date and time of UTC, or how long ago, such as 90s",
+    )
+
+
+def _moment(text: str) -> float:
+    """Seconds since 1970.
+
+    >>> _moment("1970-01-01T00:00:05")
+    5.0
+    """
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return time.time() - _ago(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return moment.timestamp()
+
+
+def _ago(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except BadInput:
+        raise BadInput(
+            expected="a date and time, or how long ago",
+            found=repr(text[:80]),
+            remedy="try 2026-11-22, 2026-11-22T08:30:00 or 90s",
+        ) from None

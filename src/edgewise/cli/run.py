@@ -1,11 +1,11 @@
-"""``edgewise run``: the device half on files and folders."""
+"""``edgewise run``: the device half on files, folders and streams."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,13 @@ import numpy as np
 
 from edgewise.bundle import Bundle, open_bundle
 from edgewise.catalog import load_link
+from edgewise.cli.answers import answer_json, error_about, top_label
 from edgewise.cli.console import Commands, add_json, note, print_json, printable
 from edgewise.cli.credentials import add_credentials, read_api_key
 from edgewise.cli.options import duration
-from edgewise.errors import BadInput, LinkFailed, MissingExtra
+from edgewise.cli.streams import add_stream_options, check_stream_options, run_stream
+from edgewise.cli.traces import add_traces, open_traces
+from edgewise.errors import BadInput, LinkFailed
 from edgewise.records import write_record
 from edgewise.tensors import Array
 from edgewise.units import format_bytes, format_duration
@@ -48,6 +51,8 @@ def add_command(commands: Commands) -> None:
     )
     parser.add_argument("--route", help="take this route, whatever the policy would choose")
     parser.add_argument("--slowdown", type=float, default=1.0, help="emulate a slower device")
+    add_traces(parser)
+    add_stream_options(parser)
     add_json(parser)
     parser.set_defaults(execute=execute)
 
@@ -56,21 +61,29 @@ def execute(args: argparse.Namespace) -> int:
     """Answer every input."""
     from edgewise.running import connect
 
+    check_stream_options(args)
     options = _options(args)
     bundle = open_bundle(args.bundle)
     files = list(_find_files(args.inputs))
     results = []
     key = read_api_key(args.api_key_file, server=args.server)
-    with connect(bundle, args.server, options=options, api_key=key, ca_path=args.ca) as session:
+    with (
+        open_traces(args.traces, quiet=args.json) as traces,
+        connect(
+            bundle, args.server, options=options, traces=traces, api_key=key, ca_path=args.ca
+        ) as session,
+    ):
         if args.slowdown > 1:
             note(f"emulating a device {args.slowdown:g} times slower than this machine")
+        if args.fps is not None:
+            return run_stream(args, bundle, session, _read_inputs(files, bundle))
         for name, answer in _answers(args, session, _read_inputs(files, bundle)):
             results.append((name, answer))
             if not args.json:
                 print(_line(name, answer, bundle), flush=True)
         status = session.status()
     if args.json:
-        every = [_result_json(name, answer, bundle) for name, answer in results]
+        every = [answer_json(name, answer, bundle) for name, answer in results]
         shown = {"status": write_record(status)} if args.server is not None else {}
         print_json({"bundle": bundle.digest, "results": every, **shown})
         return 0
@@ -107,7 +120,7 @@ def _answers(
         try:
             yield name, session.run(value, deadline_s=args.deadline, route=args.route)
         except BadInput as error:
-            raise _at(name, error) from None
+            raise error_about(name, error) from None
         except LinkFailed as error:
             raise _unanswered(args, error) from None
 
@@ -122,13 +135,6 @@ def _unanswered(args: argparse.Namespace, error: LinkFailed) -> BadInput:
         remedy="check the server and the way to it, or "
         + ("choose another --policy" if may_change else "plan a bundle with a fallback"),
     )
-
-
-def _at(name: str, error: BadInput) -> BadInput:
-    """The error with the input that it is about."""
-    if Path(name).name in str(error) or isinstance(error, MissingExtra):
-        return error
-    return BadInput(expected=f"in {name} {error.expected}", found=error.found, remedy=error.remedy)
 
 
 def _find_files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -189,17 +195,6 @@ def _no_array(path: Path, found: str) -> BadInput:
     return BadInput(expected=f"an array in {path}", found=found, remedy="write it with numpy.save")
 
 
-def top_label(answer: Answer, bundle: Bundle) -> str:
-    """The class that an answer names, or the shape of what it gives."""
-    output: Array = next(iter(answer.outputs.values()))
-    labels = bundle.manifest.labels
-    index = int(np.argmax(output))
-    if labels and output.size == len(labels):
-        return labels[index]
-    one_row = output.ndim <= 2 and output.size == output.shape[-1] if output.ndim else False
-    return f"class {index}" if one_row else f"{output.dtype}{list(output.shape)}"
-
-
 def _line(name: str, answer: Answer, bundle: Bundle) -> str:
     trace, source = answer.trace, answer.inference_source
     late = "  LATE" if answer.deadline_met is False else ""
@@ -220,24 +215,3 @@ def _summary(answers: Sequence[Answer]) -> str:
     late = sum(answer.deadline_met is False for answer in answers)
     after = f"; {late} late" if late else ""
     return printable(f"{len(answers)} answers: {taken}; median {format_duration(median_s)}{after}")
-
-
-def _result_json(name: str, answer: Answer, bundle: Bundle) -> Mapping[str, Any]:
-    return {
-        "input": name,
-        "label": top_label(answer, bundle),
-        "outputs": {name: _array_json(array) for name, array in answer.outputs.items()},
-        "inference_source": write_record(answer.inference_source),
-        "deadline_met": answer.deadline_met,
-        "total_s": answer.trace.total_s,
-        "up_bytes": answer.trace.up_bytes,
-        "down_bytes": answer.trace.down_bytes,
-        "spans": write_record(answer.trace.spans),
-    }
-
-
-def _array_json(array: Array) -> Any:
-    # JSON has no NaN: a network that gives one is shown as null.
-    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-        return np.where(np.isfinite(array), array, np.array(None)).tolist()
-    return array.tolist()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import datetime
-import time
 from typing import TYPE_CHECKING, Any
 
 from edgewise.cli.console import Commands, add_json, note, print_json, printable
-from edgewise.cli.options import reads
-from edgewise.errors import BadInput
-from edgewise.units import format_bytes, parse_duration
+from edgewise.cli.options import add_since
+from edgewise.units import format_bytes
 
 if TYPE_CHECKING:
     from edgewise.serving import Stored, SubmissionStore
@@ -20,12 +17,7 @@ def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("submissions", help="what devices handed in")
     parser.add_argument("url", metavar="URL", help="such as sqlite:///submissions.db")
-    parser.add_argument(
-        "--since",
-        type=reads(_since),
-        metavar="TIME",
-        help="nothing older: a date and time of UTC, or how long ago, such as 90s",
-    )
+    add_since(parser)
     add_json(parser)
     parser.set_defaults(execute=execute)
 
@@ -64,29 +56,3 @@ def _json(store: SubmissionStore, row: Stored) -> dict[str, Any]:
             for name, array in submission.tensors.items()
         ],
     }
-
-
-def _since(text: str) -> float:
-    """Seconds since 1970.
-
-    >>> _since("1970-01-01T00:00:05")
-    5.0
-    """
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        return time.time() - _ago(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return moment.timestamp()
-
-
-def _ago(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except BadInput:
-        raise BadInput(
-            expected="a date and time, or how long ago",
-            found=repr(text[:80]),
-            remedy="try 2026-11-22, 2026-11-22T08:30:00 or 90s",
-        ) from None

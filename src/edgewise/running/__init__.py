@@ -11,6 +11,7 @@ from edgewise.running.outbox_file import NotStored
 from edgewise.running.outbox_items import Entry, OutboxLimits, Receipt
 from edgewise.running.session import Session
 from edgewise.running.status import Status
+from edgewise.running.streaming import FrameResult, Stream, StreamSummary, stream
 from edgewise.running.submitting import Flushed
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Choice",
     "Entry",
     "Flushed",
+    "FrameResult",
     "HttpLink",
     "InferenceSource",
     "Input",
@@ -32,7 +34,10 @@ __all__ = [
     "Request",
     "Session",
     "Status",
+    "Stream",
+    "StreamSummary",
     "choose",
     "connect",
     "predict_s",
+    "stream",
 ]

@@ -18,6 +18,7 @@ from edgewise.running.patience import within
 from edgewise.running.session import Session
 from edgewise.running.submitting import Submitter
 from edgewise.running.usable import usable_routes
+from edgewise.trace_log import TraceLog
 
 _GREETING_S = 2.0
 _log = logging.getLogger("edgewise.running")
@@ -29,6 +30,7 @@ def connect(  # noqa: PLR0913 - each the choice of whoever runs the device
     *,
     options: Options | None = None,
     outbox: Outbox | None = None,
+    traces: TraceLog | None = None,
     clock: Clock = time.perf_counter,
     api_key: str | None = None,
     ca_path: Path | str | None = None,
@@ -43,6 +45,8 @@ def connect(  # noqa: PLR0913 - each the choice of whoever runs the device
         url: where ``edgewise serve`` listens; ``None`` keeps everything on the device.
         options: policy, expected link, time-out, emulated slowdown.
         outbox: where ``submit`` stores what must reach the server; closed with the session.
+        traces: where what happened to each request is kept, without inputs and outputs; closed
+            with the session.
         clock: seconds that only go forward.
         api_key: shown to the server with every request, when it asks for keys.
         ca_path: PEM; trust these certificates instead of those that the system trusts.
@@ -65,12 +69,13 @@ def connect(  # noqa: PLR0913 - each the choice of whoever runs the device
     # An empty one is a mistake, such as a variable that nobody set.
     open_link = None if url is None else partial(HttpLink, url, api_key=api_key, ca_path=ca_path)
     submits = partial(_submitter, outbox, open_link, bundle=opened, options=options)
+    open_session = partial(Session, opened, options=options, clock=clock, traces=traces)
     if open_link is None or not any(route.server_part for route in routes):
-        return Session(opened, None, options, clock=clock, submitter=submits())
+        return open_session(None, submitter=submits())
     link = open_link()
     try:
         offline = _greet(link, opened)
-        return Session(opened, link, options, offline=offline, clock=clock, submitter=submits())
+        return open_session(link, offline=offline, submitter=submits())
     except BaseException:
         link.close()
         raise

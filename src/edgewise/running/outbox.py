@@ -17,8 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from edgewise.database_file import is_full
 from edgewise.errors import BadInput
-from edgewise.running.outbox_file import NotStored, OutboxFile, is_full, not_stored
+from edgewise.running.outbox_file import NotStored, not_stored, open_file
 from edgewise.running.outbox_items import Entry, OutboxLimits, Receipt, Waiting
 from edgewise.running.sealing import AesSeal, NoSeal, Randomness, Seal, Unreadable
 from edgewise.submission import Submission
@@ -68,7 +69,7 @@ class Outbox:
         self._limits = limits or OutboxLimits()
         self._clock = clock
         self._lock = threading.Lock()
-        self._file = OutboxFile(Path(path))
+        self._file = open_file(Path(path))
         self._open = True
         try:
             self._prove_key()

@@ -1,30 +1,19 @@
-"""The outbox's file: opened whole or set aside, and never taken from under another process."""
+"""The outbox's tables, and what it says when its file does not take something."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
 import sqlite3
-import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import IO
 
+from edgewise.database_file import DatabaseFile, DatabaseForm, Unusable, unusable
 from edgewise.errors import BadInput
 
-if sys.platform != "win32":  # which refuses to rename a file that anybody has open
-    import fcntl
-
-APPLICATION = 0x65646765  # "edge", SQLite's own mark of who wrote a file
-SCHEMA = 1
-_BUSY_S = 10.0
-_LOG_PAGES = 64  # SQLite's own 1000 would let the log take as much room as the items
-_SPARE_BYTES = 131_072
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_TABLES = """
-CREATE TABLE items (
+_FORM = DatabaseForm(
+    noun="outbox",
+    application=0x65646765,  # "edge"
+    schema=1,
+    tables=(
+        """CREATE TABLE items (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     key TEXT NOT NULL UNIQUE,
     model TEXT NOT NULL,
@@ -38,20 +27,20 @@ CREATE TABLE items (
     sealed INTEGER NOT NULL,
     digest BLOB NOT NULL,
     body BLOB
-);
-CREATE INDEX items_by_state ON items (state, model, id);
-CREATE TABLE ages (seen_s REAL NOT NULL, elapsed_s REAL NOT NULL);
-CREATE TABLE seal (proof BLOB NOT NULL);
-"""
-_log = logging.getLogger("edgewise.running")
+)""",
+        "CREATE INDEX items_by_state ON items (state, model, id)",
+        "CREATE TABLE ages (seen_s REAL NOT NULL, elapsed_s REAL NOT NULL)",
+        "CREATE TABLE seal (proof BLOB NOT NULL)",
+    ),
+)
 
 
 class NotStored(BadInput):
     """What was handed over is not kept, and whoever handed it over still has to."""
 
 
-class OutboxFile:
-    """One SQLite database in WAL mode.
+def open_file(path: Path) -> DatabaseFile:
+    """The outbox's file.
 
     Args:
         path: made when it is not there; a damaged one is renamed, and a new one begun.
@@ -60,221 +49,22 @@ class OutboxFile:
         BadInput: when it belongs to something else, or to a later edgewise.
         NotStored: when the file cannot be made or used.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.damaged: Path | None = None
-        self._users = _open_lock(path)
-        try:
-            self.db = self._open_whole()
-            self._keep_spare()
-        except BaseException:
-            self._users.close()
-            raise
-
-    def close(self) -> None:
-        """Let others have the file."""
-        self.db.close()
-        self._keep_spare()
-        self._users.close()
-
-    def make_room(self, *, spare: bool) -> bool:
-        """Shrink the log, on a disk that is full; whether that may help.
-
-        Args:
-            spare: give up the room that is kept for taking delivered items out.
-        """
-        if spare:
-            self._give_up_spare()
-        with contextlib.suppress(sqlite3.Error):
-            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            return True
-        return spare
-
-    def _keep_spare(self) -> None:
-        """Room to open the file and note deliveries in it when the disk is full."""
-        with contextlib.suppress(OSError), open(self._spare, "ab") as file:
-            file.write(bytes(max(0, _SPARE_BYTES - file.tell())))
-
-    def _give_up_spare(self) -> None:
-        with contextlib.suppress(OSError):
-            os.truncate(self._spare, 0)
-
-    def _connect_with_room(self) -> sqlite3.Connection:
-        """Open the file even on a full disk, so that what waits there can be delivered."""
-        try:
-            return _connect(self.path)
-        except sqlite3.Error as error:
-            if not is_full(error) and _code(error) != sqlite3.SQLITE_CANTOPEN:
-                raise
-        self._give_up_spare()
-        return _connect(self.path)
-
-    @property
-    def _spare(self) -> str:
-        return f"{self.path}.spare"
-
-    def _open_whole(self) -> sqlite3.Connection:
-        # Shared by all users, and alone for whoever sets the file aside: a process that still
-        # wrote into the renamed file would lose what it was given.
-        self._lock("LOCK_SH", "")
-        db = self._unless_damaged(self._connect_with_room)
-        if db is not None:
-            return db
-        self._lock("LOCK_EX", "another process that uses the damaged file")
-        # Somebody else may have set it aside meanwhile.
-        db = self._unless_damaged(partial(_connect, self.path))
-        if db is None:
-            self._set_aside()
-            db = self._new()
-        self._lock("LOCK_SH", "")
-        return db
-
-    def _unless_damaged(
-        self, connect: Callable[[], sqlite3.Connection]
-    ) -> sqlite3.Connection | None:
-        try:
-            return connect()
-        except sqlite3.Error as error:
-            if is_damage(error):
-                return None
-            raise not_stored(self.path, error) from None
-
-    def _new(self) -> sqlite3.Connection:
-        try:
-            return _connect(self.path)
-        except sqlite3.Error as error:
-            raise not_stored(self.path, error) from None
-
-    def _set_aside(self) -> None:
-        number = 1
-        while (target := Path(f"{self.path}.damaged-{number}")).exists():
-            number += 1
-        for suffix in ("-wal", "-shm", ""):
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(f"{self.path}{suffix}", f"{target}{suffix}")
-        self.damaged = target
-        _log.warning(
-            "the outbox %s is damaged: set aside as %s, a new one begun",
-            self.path.name,
-            target.name,
-        )
-
-    def _lock(self, kind: str, found: str) -> None:
-        if sys.platform == "win32":
-            return
-        block = 0 if not found else fcntl.LOCK_NB
-        try:
-            fcntl.flock(self._users, getattr(fcntl, kind) | block)
-        except OSError:
-            raise NotStored(
-                expected=f"to be alone with the outbox {self.path}, to set it aside",
-                found=found,
-                remedy="end that process first",
-            ) from None
-
-
-def is_full(error: sqlite3.Error) -> bool:
-    """Whether the disk does not take what should be written."""
-    return _code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-
-
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file, rather than its use, is at fault."""
-    return _code(error) in _DAMAGED
+    try:
+        return DatabaseFile(path, _FORM)
+    except Unusable as error:
+        raise NotStored(expected=error.expected, found=error.found, remedy=error.remedy) from None
 
 
 def not_stored(path: Path, error: sqlite3.Error) -> NotStored:
     """The refusal that a database error becomes.
 
     >>> print(not_stored(Path("out.db"), sqlite3.OperationalError("odd")))
-    expected the outbox out.db to be usable, found odd; nothing was stored: submit again
+    expected the outbox out.db to be usable, found odd; nothing was stored: wait a moment, \
+then submit again under the same key
     """
-    found, remedy = _CAUSES.get(_code(error), (str(error)[:120], "submit again"))
+    known = unusable(_FORM.noun, path, error)
     return NotStored(
-        expected=f"the outbox {path} to be usable",
-        found=found,
-        remedy=f"nothing was stored: {remedy}",
+        expected=known.expected,
+        found=known.found,
+        remedy=f"nothing was stored: {known.remedy}, then submit again under the same key",
     )
-
-
-_FREE = "free space, then submit again under the same key"
-_CAUSES = {
-    sqlite3.SQLITE_FULL: ("no space left on its disk", _FREE),
-    sqlite3.SQLITE_IOERR: ("a disk that refuses to write", _FREE),
-    sqlite3.SQLITE_BUSY: ("another process that holds it", "submit again under the same key"),
-    sqlite3.SQLITE_CANTOPEN: ("no way to open it", "check that its folder exists and is writable"),
-    sqlite3.SQLITE_READONLY: ("a file that may only be read", "check its permissions"),
-    sqlite3.SQLITE_CORRUPT: ("a damaged file", "open the outbox anew, which sets it aside"),
-    sqlite3.SQLITE_NOTADB: ("a damaged file", "open the outbox anew, which sets it aside"),
-}
-
-
-def _code(error: sqlite3.Error) -> int:
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF  # the rest is detail
-
-
-def _open_lock(path: Path) -> IO[bytes]:
-    try:
-        return open(f"{path}.lock", "ab")
-    except (OSError, ValueError) as error:
-        raise NotStored(
-            expected=f"a place for the outbox at {path}",
-            found=getattr(error, "strerror", None) or "no such path",
-            remedy="check that its folder exists and is writable",
-        ) from None
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-    try:
-        # Before anything else: a file of another program stays as it is.
-        begun = _mark(db, path)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")  # in WAL mode less would lose what was said kept
-        db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
-        db.execute("PRAGMA secure_delete = ON")
-        if not begun:
-            _begin(db)
-        (health,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    except BaseException:
-        db.close()
-        raise
-    if health != "ok":
-        db.close()
-        raise _damage(health)
-    return db
-
-
-def _mark(db: sqlite3.Connection, path: Path) -> bool:
-    db.execute("BEGIN")  # one look, while another process may be making the tables
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    db.execute("COMMIT")
-    if (application, version) == (APPLICATION, SCHEMA):
-        return True
-    if application == APPLICATION or tables:
-        raise BadInput(
-            expected=f"an outbox of this edgewise at {path}",
-            found="one of a later edgewise" if version > SCHEMA else "another program's database",
-            remedy="name another file",
-        )
-    return False
-
-
-def _begin(db: sqlite3.Connection) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if not tables:  # or another process was first
-        for statement in filter(str.strip, _TABLES.split(";")):
-            db.execute(statement)
-        db.execute(f"PRAGMA application_id = {APPLICATION}")
-        db.execute(f"PRAGMA user_version = {SCHEMA}")
-    db.execute("COMMIT")
-
-
-def _damage(words: str) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError(words)
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error

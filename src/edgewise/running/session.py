@@ -25,6 +25,7 @@ from edgewise.running.submitting import Flushed, Submittable, Submitter
 from edgewise.running.thrift import HostState
 from edgewise.running.usable import fallback_route
 from edgewise.trace import SpanKind
+from edgewise.trace_log import TraceLog
 
 
 class Session:
@@ -37,12 +38,13 @@ class Session:
         offline: why the cloud half did not answer just now; empty when it did.
         clock: seconds that only go forward.
         submitter: what ``submit`` hands over to; closed with the session.
+        traces: where what happened to each request is kept; closed with the session.
 
     Raises:
         BadInput: when the bundle's parts are broken, or the options leave no route.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each from its own argument of connect
         self,
         bundle: Bundle,
         link: Link | None,
@@ -51,7 +53,9 @@ class Session:
         offline: str = "",
         clock: Clock = time.perf_counter,
         submitter: Submitter | None = None,
+        traces: TraceLog | None = None,
     ) -> None:
+        self._traces = traces
         self._bundle = bundle
         self._clock = clock
         self._submitter = submitter
@@ -161,6 +165,8 @@ class Session:
         with self._lock:
             self._closed = True
             self._equipment.close()
+        if self._traces is not None:
+            self._traces.close()
 
     def __enter__(self) -> Self:
         return self
@@ -223,14 +229,15 @@ class Session:
         trace = recorder.trace(
             request_id=str(wanted.request),
             bundle_digest=self._bundle.digest,
-            route=source.route,
-            reason=source.reason,
+            source=source,
+            deadline_s=wanted.deadline_s,
         )
-        due_s = wanted.deadline_s
+        if self._traces is not None:
+            self._traces.append(trace)
         return Answer(
             outputs=errand.outputs,
             inference_source=source,
-            deadline_met=None if due_s is None else trace.total_s <= due_s,
+            deadline_met=trace.deadline_met,
             trace=trace,
         )
 

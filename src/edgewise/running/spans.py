@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from edgewise.running.answer import InferenceSource
 from edgewise.running.link import Reply
 from edgewise.trace import Span, SpanKind, Trace
 
@@ -65,13 +66,22 @@ class Recorder:
         """Total duration of what was noted of one kind."""
         return sum(span.duration_s for span in self._spans if span.kind is kind)
 
-    def trace(self, *, request_id: str, bundle_digest: str, route: str, reason: str) -> Trace:
+    def trace(
+        self,
+        *,
+        request_id: str,
+        bundle_digest: str,
+        source: InferenceSource,
+        deadline_s: float | None,
+    ) -> Trace:
         """Everything noted so far."""
         return Trace(
             request_id=request_id,
             bundle_digest=bundle_digest,
-            route=route,
-            reason=reason,
+            route=source.route,
+            kind=source.kind,
+            reason=source.reason,
+            deadline_s=deadline_s,
             total_s=self.elapsed_s,
             spans=tuple(sorted(self._spans, key=lambda span: span.start_s)),
             up_bytes=self._up_bytes,

@@ -294,7 +294,9 @@ def test_files_of_others_stay_as_they_are(path: Path, version: int) -> None:
             db.execute(f"PRAGMA application_id = {0x65646765}")
     db.close()
     before = path.read_bytes()
-    with pytest.raises(BadInput, match=r"expected an outbox of this edgewise at .*; name another"):
+    with pytest.raises(
+        BadInput, match=r"expected the outbox of this edgewise at .*; name another"
+    ):
         Outbox(path)
     assert path.read_bytes() == before
 

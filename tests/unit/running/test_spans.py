@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from edgewise.running import Reply
+from edgewise.running import InferenceSource, Reply
 from edgewise.running.spans import Recorder
 from edgewise.trace import SpanKind, Trace
 from edgewise.wire import Message
@@ -27,7 +27,8 @@ def reply(waited_s: float, **server_s: float) -> Reply:
 
 
 def trace_of(noted: Recorder) -> Trace:
-    return noted.trace(request_id="1", bundle_digest="d", route="r", reason="why")
+    source = InferenceSource(route="r", kind="split", reason="why", agreement=None)
+    return noted.trace(request_id="1", bundle_digest="d", source=source, deadline_s=2.0)
 
 
 def seconds(trace: Trace) -> dict[str, float]:
@@ -41,6 +42,8 @@ def test_work_is_timed_and_its_result_given_back():
     (span,) = trace.spans
     assert (span.kind, span.start_s, span.duration_s) == (SpanKind.PREPARE, 1.0, 1.0)
     assert trace.total_s == 3.0
+    assert (trace.route, trace.kind, trace.reason) == ("r", "split", "why")
+    assert trace.deadline_met is False
 
 
 def test_a_reply_is_split_into_upload_queue_cloud_and_download():

@@ -1,0 +1,57 @@
+"""Answers in words and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgewise.bundle import Bundle
+from edgewise.errors import BadInput, MissingExtra
+from edgewise.records import write_record
+from edgewise.tensors import Array
+
+if TYPE_CHECKING:
+    from edgewise.running import Answer
+
+
+def error_about(name: str, error: BadInput) -> BadInput:
+    """The error with the input that it is about."""
+    if Path(name).name in str(error) or isinstance(error, MissingExtra):
+        return error
+    return BadInput(expected=f"in {name} {error.expected}", found=error.found, remedy=error.remedy)
+
+
+def top_label(answer: Answer, bundle: Bundle) -> str:
+    """The class that an answer names, or the shape of what it gives."""
+    output: Array = next(iter(answer.outputs.values()))
+    labels = bundle.manifest.labels
+    index = int(np.argmax(output))
+    if labels and output.size == len(labels):
+        return labels[index]
+    one_row = output.ndim <= 2 and output.size == output.shape[-1] if output.ndim else False
+    return f"class {index}" if one_row else f"{output.dtype}{list(output.shape)}"
+
+
+def answer_json(name: str, answer: Answer, bundle: Bundle) -> Mapping[str, Any]:
+    """One answer as the JSON that other programs rely on; keys carry their SI unit."""
+    return {
+        "input": name,
+        "label": top_label(answer, bundle),
+        "outputs": {name: _array_json(array) for name, array in answer.outputs.items()},
+        "inference_source": write_record(answer.inference_source),
+        "deadline_met": answer.deadline_met,
+        "total_s": answer.trace.total_s,
+        "up_bytes": answer.trace.up_bytes,
+        "down_bytes": answer.trace.down_bytes,
+        "spans": write_record(answer.trace.spans),
+    }
+
+
+def _array_json(array: Array) -> Any:
+    # JSON has no NaN: a network that gives one is shown as null.
+    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        return np.where(np.isfinite(array), array, np.array(None)).tolist()
+    return array.tolist()
