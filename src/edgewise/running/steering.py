@@ -23,9 +23,7 @@ from edgewise.running.events import (
     HeadDone,
     LocalDone,
     OfRequest,
-    RemoteFailed,
     ReplyArrived,
-    Send,
     TimedOut,
     Unreachable,
 )
@@ -95,12 +93,10 @@ class Attempt:
     Args:
         wanted: what was asked for.
         choice: the route, and what was predicted for it.
-        sent_s: when it was sent, as long as the cloud owes an answer.
     """
 
     wanted: Wanted
     choice: Choice
-    sent_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +115,9 @@ class Mind:
     attempt: Attempt | None = None
     host: HostState = field(default_factory=HostState)
 
+
+# The cloud owes an answer.
+_OWED = (Phase.REMOTE, Phase.HEDGED)
 
 Event = Wanted | DeviceRan | HostState | OfRequest | Unreachable
 
@@ -153,10 +152,10 @@ def advance(rules: Rules, mind: Mind, event: Event) -> tuple[Mind, Action | None
     state, action = machine.step(mind.state, event)
     if mind.attempt is None or isinstance(event, Unreachable) or state is mind.state:
         return replace(mind, state=state), action
-    outlook = _learnt(mind.outlook, mind.attempt, event)
+    outlook = _learnt(mind, mind.attempt, event)
     if isinstance(action, AnswerNow | GiveUp) and _missed(mind.attempt, event, action):
         outlook = outlook.missed()
-    attempt = None if state.phase is Phase.IDLE else _followed(mind.attempt, event, action)
+    attempt = None if state.phase is Phase.IDLE else mind.attempt
     return Mind(outlook=outlook, state=state, attempt=attempt, host=mind.host), action
 
 
@@ -249,17 +248,18 @@ def _asked(rules: Rules, outlook: Outlook, wanted: Wanted, choice: Choice, time:
     )
 
 
-def _learnt(outlook: Outlook, attempt: Attempt, event: OfRequest) -> Outlook:
-    choice, took_s = attempt.choice, event.now_s - attempt.wanted.now_s
+def _learnt(mind: Mind, attempt: Attempt, event: OfRequest) -> Outlook:
+    outlook, state, choice = mind.outlook, mind.state, attempt.choice
+    took_s = event.now_s - attempt.wanted.now_s
     match event:
         case HeadDone():
             return with_head(outlook, choice.route, took_s, event.now_s)
         case ReplyArrived():
             outlook = with_reply(outlook, event, choice.route)
             return with_remote(outlook, took_s, choice.predicted_s) if choice.linked else outlook
-        case TimedOut() | LocalDone() | Cancelled() if attempt.sent_s is not None:
+        case TimedOut() | LocalDone() | Cancelled() if state.phase in _OWED:
             up_bytes = choice.route.coefficients.up_bytes
-            return without_reply(outlook, up_bytes, event.now_s - attempt.sent_s, event.now_s)
+            return without_reply(outlook, up_bytes, event.now_s - state.sent_s, event.now_s)
     return outlook
 
 
@@ -270,11 +270,3 @@ def _missed(attempt: Attempt, event: OfRequest, action: AnswerNow | GiveUp) -> b
         return True
     took_s = event.now_s - wanted.now_s + wanted.spent_s
     return wanted.deadline_s is not None and took_s > wanted.deadline_s
-
-
-def _followed(attempt: Attempt, event: OfRequest, action: Action | None) -> Attempt:
-    if isinstance(action, Send):
-        return replace(attempt, sent_s=event.now_s)
-    if isinstance(event, ReplyArrived | RemoteFailed | TimedOut):
-        return replace(attempt, sent_s=None)
-    return attempt
