@@ -68,7 +68,8 @@ ROUTES = (SPLIT, CLOUD, LOCAL)
 class Weather:
     """How things really are, whatever the session thinks.
 
-    ``slowness`` and ``load`` are times the planned seconds of the device and of the cloud.
+    ``slowness`` and ``load`` are times the planned seconds of the device and of the cloud; while
+    the device's part runs, the clock jumps by ``jump_s``.
     """
 
     cloud: Cloud = "answers"
@@ -76,6 +77,7 @@ class Weather:
     rtt_s: float = 0.05
     slowness: float = 1.0
     load: float = 1.0
+    jump_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +196,8 @@ class World:
         assert self._due, "the machine waits for nothing"
         name = min(self._due, key=lambda one: self._due[one])
         self.now_s = self._due.pop(name)
+        if name == "head":
+            self.skew_s += self.weather.jump_s
         if name in ("reply", "failure", "timeout"):
             for of_send in ("reply", "failure", "timeout", "hedge"):
                 self._due.pop(of_send, None)

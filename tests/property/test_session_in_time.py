@@ -11,9 +11,11 @@ from edgewise.running import Options
 from edgewise.running.events import AnswerNow, GiveUp, Refuse, RunFallback, Send
 from edgewise.running.steering import Rules
 from edgewise.running.thrift import HostState
+from edgewise.specs import LinkSpec
 from session_worlds import CLOUD, EXPECTED, LOCAL, ROUTES, SPLIT, Outcome, Weather, World
 
 LONGEST_PAUSE_S = 30.0
+JUMPS = st.sampled_from([0.0, 0.0, -0.3, 0.3, -15.0, 15.0, -1e6, 1e6])
 WEATHERS = st.builds(
     Weather,
     cloud=st.sampled_from(["answers", "answers", "is silent", "breaks", "refuses the input"]),
@@ -21,9 +23,9 @@ WEATHERS = st.builds(
     rtt_s=st.floats(1e-4, 3.0),
     slowness=st.floats(0.5, 8.0),
     load=st.floats(0.1, 100.0),
+    jump_s=JUMPS,
 )
 PAUSES = st.sampled_from([0.0, 0.05, 1.0, 12.0, 60.0])
-JUMPS = st.sampled_from([0.0, 0.0, -0.3, 0.3, -15.0, 15.0, -1e6, 1e6])
 STEPS = st.lists(
     st.tuples(WEATHERS, PAUSES, JUMPS, st.none() | st.floats(0, 10)), min_size=1, max_size=12
 )
@@ -87,21 +89,32 @@ def test_no_device_waits_longer_for_its_turn_than_it_was_told(rules: Rules, step
             assert hedge_s is None or (deadline_s is not None and 0 <= hedge_s <= deadline_s)
 
 
+LATE_HEAD = replace(SPLIT, name="late", coefficients=replace(SPLIT.coefficients, device_s=0.9))
+STEADY = st.builds(
+    Weather,
+    cloud=st.sampled_from(["answers", "is silent", "breaks"]),
+    up_bytes_per_s=st.floats(1e4, 1e7),
+)
+
+
 @given(
-    st.sampled_from([ROUTES, (CLOUD, LOCAL)]),
+    st.sampled_from([ROUTES, (LATE_HEAD, LOCAL), (LATE_HEAD, CLOUD), (SPLIT,), (CLOUD,)]),
+    st.sampled_from([None, EXPECTED]),
     HOSTS,
-    st.lists(st.tuples(WEATHERS, PAUSES, st.floats(2.6, 8)), min_size=1, max_size=12),
+    st.lists(st.tuples(STEADY, PAUSES, st.floats(2.6, 4)), min_size=1, max_size=8),
 )
 def test_feasible_deadlines_are_kept_whatever_the_cloud_does(
-    routes: tuple, host: HostState, steps
+    routes: tuple, link: LinkSpec | None, host: HostState, steps: list
 ):
     """Feasible: the device knows its pace, and has time for what it may still have to end."""
-    world = World(rules=Rules(routes=routes, fallback=True, options=Options(link=EXPECTED)))
+    rules = Rules(routes=routes, fallback=True, options=Options(link=link, timeout_s=20))
+    world = World(rules=rules)
     world.tell(host)
     world.weather = Weather(cloud="breaks")
     world.ask()
+    world.now_s += 60.0
     for weather, pause_s, times in steps:
-        world.weather = replace(weather, slowness=1.0)
+        world.weather = weather
         world.now_s += pause_s
         deadline_s = times * LOCAL.coefficients.device_s
         outcome = world.ask(deadline_s=deadline_s)
