@@ -231,8 +231,10 @@ def _asked(rules: Rules, outlook: Outlook, wanted: Wanted, choice: Choice, time:
         hedge_s = outlook.hedge_s(
             deadline_s=time.alone_s, predicted_s=choice.predicted_s, linked=choice.linked
         )
-    # What was chosen is in time: no need to know what would be the soonest.
-    late = time.left_s is not None and choice.predicted_s > time.left_s
+    # As it was given: a request that lost its time waiting for its turn is answered all the same.
+    due_s = None if wanted.deadline_s is None else max(0.0, wanted.deadline_s)
+    # When what was chosen is in time, nobody needs to know what would be the soonest.
+    late = due_s is not None and choice.predicted_s > due_s
     return Asked(
         now_s=wanted.now_s,
         request=wanted.request,
@@ -242,7 +244,7 @@ def _asked(rules: Rules, outlook: Outlook, wanted: Wanted, choice: Choice, time:
         timeout_s=rules.options.wait_s(predicted_s=choice.predicted_s),
         fallback=rules.fallback,
         hedge_s=hedge_s,
-        deadline_s=time.left_s,
+        deadline_s=due_s,
         best_s=best_s(outlook, rules.routes, now_s=wanted.now_s) if late else 0.0,
         refuse=rules.options.refuse_late,
     )
