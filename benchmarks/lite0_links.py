@@ -82,7 +82,7 @@ class Runner:
 
     @property
     def pixels(self) -> list[Pixels]:
-        return [s.pixels for s in self.samples.select if s.pixels is not None]
+        return [s.pixels for s in self.samples.report if s.pixels is not None]
 
     def sweep(
         self, candidates: Sequence[Candidate], links: Sequence[LinkSpec], *, below: float

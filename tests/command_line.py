@@ -66,9 +66,9 @@ def refused(typed: Typed, *, said: str, code: int = 2) -> None:
 
 @contextlib.contextmanager
 def serving(bundle: Path, *words: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """``edgewise serve`` on a free port, and its address."""
+    """``edgewise serve`` on a free port, and its address; words may begin with more bundles."""
     with subprocess.Popen(
-        [*COMMAND, "serve", str(bundle), "--port", "0", "--json", *words],
+        [*COMMAND, "serve", "--port", "0", "--json", str(bundle), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

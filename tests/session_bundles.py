@@ -43,13 +43,16 @@ def session_bundle(
     fallback: bool = True,
     seed: int = 0,
     name: str = "tiny",
+    version: int = 1,
 ) -> Bundle:
     """A bundle with these routes of the tiny network in this order; the first is predicted best.
 
     The local route's quality is ``AGREEMENT``, so that tests see whose quality an answer states.
     """
     with tempfile.TemporaryDirectory() as staging:
-        whole = tiny.write_tiny_bundle(Path(staging) / "bundle", seed=seed, name=name)
+        whole = tiny.write_tiny_bundle(
+            Path(staging) / "bundle", seed=seed, name=name, version=version
+        )
         raw = {part.name: whole.read_part(part.name) for part in whole.manifest.parts}
     heads = _packing_heads(seed)
     chosen = [

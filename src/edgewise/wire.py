@@ -106,12 +106,14 @@ class Message:
         id: chosen by the device, returned by the server.
         parameters: route, cut, deadline and the like.
         model: name of the bundle; only replies carry it.
+        version: of the bundle; likewise.
     """
 
     tensors: Mapping[str, Array]
     id: str = ""
     parameters: Parameters = field(default_factory=dict)
     model: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,7 @@ class Header:
     id: str
     parameters: Parameters
     model: str
+    version: str
 
 
 def encode_request(message: Message) -> Frame:
@@ -162,6 +165,7 @@ def encode_reply(message: Message) -> Frame:
     """The frame of a reply."""
     header = {
         "model_name": message.model,
+        **({"model_version": message.version} if message.version else {}),
         **({"id": message.id} if message.id else {}),
         **({"parameters": dict(message.parameters)} if message.parameters else {}),
         "outputs": [_describe(name, array) for name, array in message.tensors.items()],
@@ -194,6 +198,8 @@ def read_header(raw: bytes | memoryview, *, body_bytes: int | None, key: str) ->
         id=_read_text(data, "id"),
         parameters=_read_parameters(data.get("parameters", {})),
         model=_read_text(data, "model_name"),
+        # Some servers write null for a model without versions.
+        version="" if data.get("model_version") is None else _read_text(data, "model_version"),
     )
 
 
@@ -226,7 +232,13 @@ def read_message(body: bytes | memoryview, header: Header, *, header_bytes: int)
     for tensor in header.tensors:
         arrays[tensor.name] = _read_array(view[offset : offset + tensor.nbytes], tensor)
         offset += tensor.nbytes
-    return Message(tensors=arrays, id=header.id, parameters=header.parameters, model=header.model)
+    return Message(
+        tensors=arrays,
+        id=header.id,
+        parameters=header.parameters,
+        model=header.model,
+        version=header.version,
+    )
 
 
 def decode_request(frame: Frame, bounds: Sequence[Bound]) -> Message:

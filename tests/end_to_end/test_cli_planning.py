@@ -115,12 +115,14 @@ def test_plan_writes_a_bundle_that_runs(model: Path, rows: Path, tmp_path: Path)
     bundle, page = tmp_path / "bundle", tmp_path / "plan.html"
     typed = type_command(
         *("plan", model, "--data", rows, "--device", "slow-phone", "-o", bundle),
+        *("--version", 2),
         *("--link", "up=1kbit/s,rtt=1s", "--link", "wifi", "--html", page),
     )
     assert typed.code == 0, typed.err
     assert "What runs where" in typed.out
     assert typed.err.splitlines()[-2:] == [f"wrote {bundle}", f"next: edgewise serve {bundle}"]
     assert open_bundle(bundle).manifest.labels[2] == "<script>alert(1)</script>"
+    assert open_bundle(bundle).manifest.version == 2
     assert "What runs where" in page.read_text()
     ran = type_command("run", bundle, rows)
     assert ran.code == 0, ran.err
@@ -191,6 +193,8 @@ def test_a_limit_that_is_not_met_is_exit_code_1(profile: Path) -> None:
         (("--profile", "profile.json"), "expected at least one link, found none"),
         (("--profile", "profile.json", "-o", "b"), "only --link beside --profile, found -o"),
         (("--profile", "profile.json", "--device", "x", "--int8"), "found --device, --int8"),
+        (("--profile", "profile.json", "--version", "2"), "--profile, found --version"),
+        (("net.onnx", "--version", "0"), "expected a version from 1 to 2147483647, found '0'"),
     ],
 )
 def test_bad_input_to_plan(

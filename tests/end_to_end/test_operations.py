@@ -17,54 +17,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from command_line import COMMAND, read_url, refused, serving, type_command
 from edgewise.bundle import Bundle
 from edgewise.running import connect
 from edgewise.serving import NewKey, new_key, write_entry
 from edgewise.wire import HEADER_LENGTH_FIELD, Message, encode_request
+from http_requests import INFER, ask, infer, metrics
 from session_bundles import image, logits_of, session_bundle
 from unit.serving import tiny_bundle as tiny
 
 pytestmark = [pytest.mark.net, pytest.mark.engine]
-INFER = "/v2/models/tiny/infer"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def error(self) -> str:
-        return str(json.loads(self.body)["error"])
-
-
-def ask(url: str, path: str, body: bytes | None = None, **fields: str) -> Reply:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
-    headers = {name.replace("_", "-"): value for name, value in fields.items()}
-    connection.request("GET" if body is None else "POST", path, body, headers)
-    reply = connection.getresponse()
-    found = Reply(status=reply.status, headers=reply.headers, body=reply.read())
-    connection.close()
-    return found
-
-
-def infer(url: str, path: str = INFER, *, id: str = "", **fields: str) -> Reply:
-    feature = tiny.weights().feature(image())
-    frame = encode_request(Message(tensors={"feature": feature}, id=id))
-    return ask(url, path, frame.body, **fields, **{HEADER_LENGTH_FIELD: str(frame.header_bytes)})
-
-
-def metrics(url: str, **fields: str) -> dict[tuple[str, str], float]:
-    text = ask(url, "/metrics", **fields).body.decode()
-    return {
-        (sample.name, ",".join(f"{k}={v}" for k, v in sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 def _bearer(made: NewKey) -> dict[str, str]:
@@ -178,15 +141,17 @@ def test_metrics_tell_what_happened(guarded: Guarded) -> None:
     def grown(name: str, labels: str = "") -> float:
         return after[name, labels] - before.get((name, labels), 0.0)
 
-    answered = "endpoint=infer,route=split-fp32,status=200"
+    answered = "endpoint=infer,model=tiny,route=split-fp32,status=200,version=1"
     assert grown("edgewise_requests_total", answered) == 1
-    assert grown("edgewise_requests_total", "endpoint=infer,route=,status=401") == 1
+    assert (
+        grown("edgewise_requests_total", "endpoint=infer,model=,route=,status=401,version=") == 1
+    )
     assert grown("edgewise_refused_total", "reason=key") == 1
-    assert grown("edgewise_compute_seconds_count", "route=split-fp32") == 1
-    for name, count in (("count", 1), ("exec_count", 1), ("request_success", 1)):
-        assert grown(f"nv_inference_{name}", "model=tiny,version=1") == count
-    assert grown("nv_inference_request_failure", "model=tiny,version=1") == 1
-    assert grown("nv_inference_compute_infer_duration_us", "model=tiny,version=1") > 0
+    tiny_1 = "model=tiny,version=1"
+    assert grown("edgewise_compute_seconds_count", "model=tiny,route=split-fp32,version=1") == 1
+    for name in ("count", "request_success"):
+        assert grown(f"nv_inference_{name}", tiny_1) == 1
+    assert grown("nv_inference_compute_infer_duration_us", tiny_1) > 0
     assert grown("edgewise_payload_bytes_total", "codec=fp32,direction=in") > tiny.FEATURE.nbytes()
     assert grown("edgewise_payload_bytes_total", "codec=,direction=in") == 0  # refused unread
     assert after["edgewise_under_way", ""] == 1  # the one that asks
@@ -247,7 +212,7 @@ def test_keys_are_made_on_the_command_line(bundle: Bundle, tmp_path: Path) -> No
     file.write_text(typed.out + type_command("keys", "new", "other").out)
     with serving(bundle.path, "--api-keys", str(file), "--name-keys") as (url, process):
         assert infer(url, Edgewise_Key=key, id="a b\x1b[31m").status == 200
-        labels = "endpoint=infer,key=shop,route=split-fp32,status=200"
+        labels = "endpoint=infer,key=shop,model=tiny,route=split-fp32,status=200,version=1"
         assert metrics(url)["edgewise_requests_total", labels] == 1
         said = _end(process)
     assert re.search(r' request id="a b\\u001b\[31m" endpoint=infer .* key=shop\n', said)

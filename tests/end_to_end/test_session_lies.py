@@ -195,9 +195,9 @@ LIES: dict[str, tuple[Behaviour, str]] = {
         ),
         UNSOUND + "expected valid JSON in the frame's header, found .*",
     ),
-    "400": (
-        answer(error("400 Bad Request", "expected more, found less")),
-        "the server answered 400: expected more, found less",
+    "409": (
+        answer(error("409 Conflict", "expected more, found less")),
+        "the server answered 409: expected more, found less",
     ),
     "404": (answer(error("404 Not Found", "")), "the server answered 404"),
     "500 with escapes": (
@@ -422,7 +422,7 @@ def test_a_process_ends_although_its_server_does_not(bundle: Bundle, lying: Lyin
         "from edgewise.running import Options, connect\n"
         "s = connect(sys.argv[1], sys.argv[2], options=Options(timeout_s=0.2))\n"
         "x = np.zeros((1, 3, 16, 16), np.float32)\n"
-        "s._link.close = lambda: None\n"  # not even cutting the connection helps
+        "s._equipment.link.close = lambda: None\n"  # not even cutting the connection helps
         "print(s.run(x).inference_source.reason)\n"
     )
     done = subprocess.run(

@@ -11,26 +11,26 @@ from hypothesis import strategies as st
 from edgewise.bundle import Coefficients, Route, RouteKind
 from edgewise.errors import BadInput
 from edgewise.running import Policy, choose, predict_s
-from edgewise.running.machine import (
+from edgewise.running.events import (
     AnswerNow,
     Asked,
     Cancelled,
     Event,
+    Fault,
     GiveUp,
     HeadDone,
-    Health,
+    HedgeDue,
     LocalDone,
-    Phase,
+    Refuse,
     RemoteFailed,
     ReplyArrived,
     RunFallback,
     RunHead,
     Send,
-    State,
     TimedOut,
     Unreachable,
-    step,
 )
+from edgewise.running.machine import Health, Phase, State, step
 from edgewise.specs import LinkSpec, Provenance
 
 LONGEST_PAUSE_S = 30.0
@@ -46,13 +46,24 @@ ASKED = st.builds(
     remote=st.booleans(),
     timeout_s=st.floats(1e-3, 3600),
     fallback=st.booleans(),
+    hedge_s=st.none() | st.floats(0, 60),
+    deadline_s=st.none() | st.floats(0, 60),
+    best_s=st.floats(0, 60),
+    refuse=st.booleans(),
 )
 OF_REQUEST = st.one_of(
     *(
         st.builds(kind, now_s=NOW, request=NUMBERS)
-        for kind in (HeadDone, ReplyArrived, TimedOut, LocalDone, Cancelled)
+        for kind in (HeadDone, ReplyArrived, TimedOut, HedgeDue, LocalDone, Cancelled)
     ),
-    st.builds(RemoteFailed, now_s=NOW, request=NUMBERS, why=TEXT),
+    st.builds(
+        RemoteFailed,
+        now_s=NOW,
+        request=NUMBERS,
+        why=TEXT,
+        fault=st.sampled_from(Fault),
+        again=st.booleans(),
+    ),
 )
 EVENTS = st.one_of(ASKED, OF_REQUEST, st.builds(Unreachable, now_s=NOW, why=TEXT))
 
@@ -75,8 +86,35 @@ def test_no_order_of_events_raises_or_pauses_for_long(events: list[Event]):
             assert state.retry_at_s <= event.now_s + LONGEST_PAUSE_S
         if isinstance(action, GiveUp):
             assert not state.fallback
-        if isinstance(action, AnswerNow | GiveUp):
+        if isinstance(action, AnswerNow | GiveUp | Refuse):
             assert state.phase is Phase.IDLE
+
+
+@given(st.lists(EVENTS, max_size=40))
+def test_a_request_is_answered_at_most_once_and_by_whom_it_says(events: list[Event]):
+    state, answered = State(), set()
+    for event in events:
+        state, action = step(state, event)
+        if isinstance(action, AnswerNow | GiveUp | Refuse):
+            assert state.request not in answered
+            answered.add(state.request)
+        if isinstance(action, AnswerNow):
+            assert isinstance(event, LocalDone) == action.fallback
+
+
+@given(st.lists(st.booleans(), max_size=60))
+def test_at_most_a_fifth_of_the_requests_is_sent_twice(broken: list[bool]):
+    state, again = State(), 0
+    for i, fails in enumerate(broken):
+        question = Asked(
+            now_s=i, request=i + 1, route="r", reason="", remote=True, timeout_s=1, fallback=False
+        )
+        state, _ = step(state, question)
+        state, _ = step(state, HeadDone(now_s=i, request=i + 1))
+        failure = RemoteFailed(now_s=i, request=i + 1, why="", again=True)
+        state, action = step(state, failure if fails else ReplyArrived(now_s=i, request=i + 1))
+        again += isinstance(action, Send)
+    assert again <= 0.2 * len(broken)
 
 
 @given(st.lists(EVENTS, max_size=20), OF_REQUEST)
@@ -105,15 +143,16 @@ def test_every_question_is_answered(
     state = reached(events)
     question = replace(question, request=state.request + 1)
     state, action = step(state, question)
-    for _ in range(4):
+    for _ in range(5):
         for late in noise:
             state, ignored = step(state, replace(late, request=question.request - 1))
             assert ignored is None
-        if isinstance(action, AnswerNow | GiveUp):
+        if isinstance(action, AnswerNow | GiveUp | Refuse):
             break
         state, action = step(state, _performed(action, question, outcome))
-    assert isinstance(action, AnswerNow | GiveUp)
-    assert isinstance(action, AnswerNow) or not question.fallback
+    assert isinstance(action, AnswerNow | GiveUp | Refuse)
+    assert not isinstance(action, GiveUp) or not question.fallback
+    assert not isinstance(action, Refuse) or question.refuse
 
 
 @given(st.lists(EVENTS, max_size=20), ASKED, st.floats(0, 1e3))
@@ -127,6 +166,7 @@ def test_a_request_after_the_longest_pause_tries_the_cloud(
         request=state.request + 1,
         now_s=newest_s + LONGEST_PAUSE_S + more_s,
         remote=True,
+        refuse=False,
     )
     assert isinstance(step(state, question)[1], RunHead)
 
@@ -143,6 +183,8 @@ def _performed(action: object, question: Asked, outcome: type) -> Event:
     if isinstance(action, RunFallback):
         return LocalDone(now_s=now_s, request=number)
     assert isinstance(action, Send)
+    if action.hedge_s is not None and question.fallback:
+        return HedgeDue(now_s=now_s, request=number)
     why = {"why": "gone"} if outcome is RemoteFailed else {}
     return outcome(now_s=now_s, request=number, **why)
 

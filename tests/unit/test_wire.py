@@ -69,6 +69,10 @@ MESSAGES = {
             model="demo",
         ),
     ),
+    "a reply of a version": (
+        "outputs",
+        Message(tensors={"y": np.zeros(1, np.uint8)}, id="7", model="demo", version="3"),
+    ),
     **{f"{kind} extremes": ("outputs", Message(tensors={"y": extremes(kind)})) for kind in OIP_DATATYPES},
 }  # fmt: skip
 
@@ -98,6 +102,7 @@ def vector(name, key, message):
         "bounds": write_record(bounds_of(message)),
         "id": message.id,
         "model": message.model,
+        "version": message.version,
         "parameters": dict(message.parameters),
         "tensors": [
             {"name": n, "dtype": a.dtype.name, "shape": list(a.shape), "values": listed(a)}
@@ -215,7 +220,8 @@ def test_the_vectors_decode_to_their_tensors(name):
     frame = Frame(body=bytes.fromhex(case["body_hex"]), header_bytes=case["header_bytes"])
     bounds = read_record_list(case["bounds"])
     message = decode(case["key"], frame, bounds)
-    assert (message.id, message.model) == (case["id"], case["model"])
+    names = (case["id"], case["model"], case["version"])
+    assert (message.id, message.model, message.version) == names
     asked = {"binary_data_output": True} if case["key"] == "inputs" else {}
     assert message.parameters == {**case["parameters"], **asked}
     for tensor in case["tensors"]:
@@ -390,9 +396,17 @@ def test_nothing_is_written_that_no_reader_takes(message, refusal):
     assert str(error.value) == f"expected {refusal}"
 
 
-def test_a_reply_names_its_model():
-    frame = wire.encode_reply(MESSAGES["a reply"][1])
-    assert json.loads(frame.body[: frame.header_bytes])["model_name"] == "demo"
+def test_a_reply_names_its_model_and_version():
+    frame = wire.encode_reply(MESSAGES["a reply of a version"][1])
+    header = json.loads(frame.body[: frame.header_bytes])
+    assert (header["model_name"], header["model_version"]) == ("demo", "3")
+
+
+def test_a_version_that_is_null_is_none():
+    y = {"name": "y", "shape": [1], "datatype": "UINT8", "parameters": {"binary_data_size": 1}}
+    head = json.dumps({"model_version": None, "outputs": [y]}).encode()
+    frame = wire.Frame(body=head + b"0", header_bytes=len(head))
+    assert wire.decode_reply(frame, [bound_of("y", np.zeros(1, np.uint8))]).version == ""
 
 
 @pytest.mark.parametrize(

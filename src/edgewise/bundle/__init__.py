@@ -8,6 +8,7 @@ refused. The digest of a bundle is the SHA-256 of its manifest.
 from edgewise.bundle.folder import Bundle, describe_part, open_bundle, read_manifest, write_bundle
 from edgewise.bundle.manifest import (
     MANIFEST,
+    MAX_VERSION,
     SCHEMA,
     CodecTable,
     Coefficients,
@@ -30,6 +31,7 @@ from edgewise.bundle.support import check_supported
 
 __all__ = [
     "MANIFEST",
+    "MAX_VERSION",
     "SCHEMA",
     "Bundle",
     "CodecTable",

@@ -13,6 +13,7 @@ from edgewise.wire import Bound
 
 MANIFEST = "bundle.json"
 SCHEMA = 1
+MAX_VERSION = 2**31 - 1
 
 
 class Side(enum.StrEnum):
@@ -209,10 +210,15 @@ class GivenAway:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Everything a bundle says about itself; see the module."""
+    """Everything a bundle says about itself; see the module.
+
+    ``version`` tells bundles of one name apart where a server has several; the highest one
+    answers whoever asks for none.
+    """
 
     schema: int
     name: str
+    version: int = 1
     model_digest: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]

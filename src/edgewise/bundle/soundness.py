@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from edgewise.bundle.manifest import (
     MANIFEST,
+    MAX_VERSION,
     CodecTable,
     Coefficients,
     FallbackKind,
@@ -40,6 +41,8 @@ def check_manifest(manifest: Manifest, where: str) -> None:
     )
     _check_unique([file.path.lower() for file in files], f"files of {where}")
     _check_unique([route.name for route in manifest.routes], f"routes of {where}")
+    if not 1 <= manifest.version <= MAX_VERSION:
+        raise _unsound(where, f"a version from 1 to {MAX_VERSION}", str(manifest.version))
     if not 1 <= len(manifest.routes) <= MAX_ROUTES:
         raise _unsound(where, f"1 to {MAX_ROUTES} routes", str(len(manifest.routes)))
     for file in files:

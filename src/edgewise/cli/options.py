@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from edgewise.bundle import MANIFEST
+from edgewise.bundle import MANIFEST, MAX_VERSION
 from edgewise.errors import BadInput
 from edgewise.units import parse_duration
 
@@ -40,6 +40,19 @@ def _share(text: str) -> float:
 
 duration = reads(parse_duration)
 share = reads(_share)
+
+
+def _version(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,10}", text) or not 1 <= int(text) <= MAX_VERSION:
+        raise BadInput(
+            expected=f"a version from 1 to {MAX_VERSION}",
+            found=repr(text[:80]),
+            remedy="use a whole number, such as 2",
+        )
+    return int(text)
+
+
+bundle_version = reads(_version)
 
 
 def _axis(text: str) -> tuple[str, int]:

@@ -20,7 +20,13 @@ from edgewise.cli.models import (
     preparation_of,
     require_studio,
 )
-from edgewise.cli.options import add_axes, add_html, add_limits, check_bundle_folder
+from edgewise.cli.options import (
+    add_axes,
+    add_html,
+    add_limits,
+    bundle_version,
+    check_bundle_folder,
+)
 from edgewise.errors import BadInput, LimitNotMet
 from edgewise.specs import CloudSpec, DeviceSpec, LinkSpec
 
@@ -53,6 +59,12 @@ def add_command(commands: Commands) -> None:
         "--data", type=Path, metavar="DIR", help="examples: photos, .npz or a CSV of texts"
     )
     parser.add_argument("-o", "--output", type=Path, metavar="BUNDLE", help="write a bundle")
+    parser.add_argument(
+        "--version",
+        type=bundle_version,
+        metavar="N",
+        help="of the bundle, where a server has several of its name (1)",
+    )
     parser.add_argument("--int8", action="store_true", help="consider onnxruntime's INT8 too")
     parser.add_argument("--measure", action="store_true", help="try the chosen routes for real")
     add_axes(parser, otherwise="must be stated")
@@ -101,6 +113,7 @@ def _refuse_with_profile(args: argparse.Namespace) -> None:
         "--cloud": args.cloud is not None,
         "--data": args.data is not None,
         "-o": args.output is not None,
+        "--version": args.version is not None,
         "--int8": args.int8,
         "--measure": args.measure,
         "--raw-input-stays": args.raw_input_stays,
@@ -155,7 +168,7 @@ def _plan_model(args: argparse.Namespace) -> int:
     trials: Sequence[Trial] = ()
     with _bundle_folder(args) as folder:
         if folder is not None:
-            build_bundle(folder, routes_of(plans), variants, samples)
+            build_bundle(folder, routes_of(plans), variants, samples, version=args.version or 1)
             note_left_out(left_out(plans))
         if folder is not None and args.measure:
             trials = _measure(folder, places, samples)
@@ -286,7 +299,8 @@ def _bundle_folder(args: argparse.Namespace) -> Iterator[Path | None]:
 def _measure(bundle: Path, places: _Places, samples: Samples) -> tuple[Trial, ...]:
     from edgewise.trials import measure_routes
 
-    inputs = [s.feeds if s.pixels is None else s.pixels for s in samples.select]
+    unseen = samples.report or samples.select
+    inputs = [s.feeds if s.pixels is None else s.pixels for s in unseen]
     with progress_bar() as progress:
         return measure_routes(
             bundle,

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewise.cli.console import Commands, add_json, note, print_json
-from edgewise.cli.options import duration
+from edgewise.cli.options import duration, reads
 from edgewise.errors import BadInput
 
 if TYPE_CHECKING:
     import ssl
 
-    from edgewise.serving import Operations
+    from edgewise.serving import Canary, Operations
 
 # The words of edgewise.serving.LogForm, which --help should not load.
 LOG_FORMS = ("human", "json", "off")
@@ -23,11 +23,18 @@ LOG_FORMS = ("human", "json", "off")
 
 def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("serve", help="the cloud half of a bundle")
-    parser.add_argument("bundle", metavar="BUNDLE", type=Path)
+    parser = commands.add_parser(
+        "serve",
+        help="the cloud half of bundles",
+        description="Answer requests with the server parts of bundles. Bundles of one name differ"
+        " in version: the highest answers whoever names none. SIGHUP reads keys and bundles again"
+        " and exchanges what has changed; SIGTERM finishes what is under way and ends.",
+    )
+    parser.add_argument("bundles", metavar="BUNDLE", type=Path, nargs="+")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     parser.add_argument("--threads", type=int, default=1, help="of one run of a network")
+    _add_versions(parser)
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a name to answer to"
     )
@@ -39,6 +46,37 @@ def add_command(commands: Commands) -> None:
     _add_operations(parser)
     add_json(parser)
     parser.set_defaults(execute=execute)
+
+
+def _add_versions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that answer, with 1/N of every key's budget each (1)",
+    )
+    parser.add_argument(
+        "--canary",
+        type=reads(_canary),
+        action="append",
+        default=[],
+        metavar="NAME:VERSION=SHARE",
+        help="try a version on a share of the requests that name none, such as cats:2=5%%",
+    )
+    parser.add_argument(
+        "--keep-previous",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of each name, bundles that were replaced and still answer their devices (1)",
+    )
+
+
+def _canary(text: str) -> Canary:
+    from edgewise.serving import read_canary
+
+    return read_canary(text)
 
 
 def _add_operations(parser: argparse.ArgumentParser) -> None:
@@ -74,8 +112,9 @@ def execute(args: argparse.Namespace) -> int:
         if args.json:
             print_json({"url": url})
         else:
-            print(f"serving {args.bundle} at {url} (stop with Ctrl-C)", flush=True)
-            _tell(args, f"next: edgewise run {args.bundle} --server {url} PHOTO")
+            names = ", ".join(map(str, args.bundles))
+            print(f"serving {names} at {url} (stop with Ctrl-C)", flush=True)
+            _tell(args, f"next: edgewise run {args.bundles[0]} --server {url} PHOTO")
 
     _warn(args)
     access = Access(
@@ -83,7 +122,7 @@ def execute(args: argparse.Namespace) -> int:
         operations=_operations(args),
     )
     serve(
-        args.bundle,
+        args.bundles,
         host=args.host,
         port=args.port,
         threads=args.threads,
@@ -107,6 +146,9 @@ def _operations(args: argparse.Namespace) -> Operations:
         tls=_tls(args.tls_cert, args.tls_key),
         notice_s=args.notice,
         drain_s=args.drain,
+        canaries=tuple(args.canary),
+        keep_previous=args.keep_previous,
+        workers=args.workers,
     )
 
 

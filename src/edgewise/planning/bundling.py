@@ -77,6 +77,8 @@ def build_bundle(
     candidates: Sequence[Candidate],
     variants: Mapping[str, Model],
     samples: Samples,
+    *,
+    version: int = 1,
 ) -> Bundle:
     """Write a bundle that can take the routes of these candidates.
 
@@ -85,6 +87,7 @@ def build_bundle(
         candidates: the first is tried first; a local one becomes the fallback.
         variants: networks by name; ``full`` is the original.
         samples: INT8 ranges come from its calibration part.
+        version: tells it apart from others of its name.
 
     Raises:
         BadInput: when the folder cannot be written.
@@ -100,6 +103,7 @@ def build_bundle(
     manifest = Manifest(
         schema=SCHEMA,
         name=served_name(full),
+        version=version,
         model_digest=full.origin,
         inputs=full.inputs,
         outputs=_batch_of_one(full.outputs),

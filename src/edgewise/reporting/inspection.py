@@ -83,7 +83,8 @@ def _weights(inspection: Inspection) -> str:
     weights, parameters = inspection.model.weight_bytes, inspection.outline.parameters
     if weights and not parameters:  # they are not in the graph but in bodies or trees
         return format_bytes(weights)
-    return f"{format_bytes(weights)}, {format_count(parameters)} parameters"
+    plural = "" if parameters == 1 else "s"
+    return f"{format_bytes(weights)}, {format_count(parameters)} parameter{plural}"
 
 
 def _peak(inspection: Inspection) -> str:

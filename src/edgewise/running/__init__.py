@@ -10,6 +10,7 @@ from edgewise.running.outbox import Outbox
 from edgewise.running.outbox_file import NotStored
 from edgewise.running.outbox_items import Entry, OutboxLimits, Receipt
 from edgewise.running.session import Session
+from edgewise.running.status import Status
 from edgewise.running.submitting import Flushed
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Reply",
     "Request",
     "Session",
+    "Status",
     "choose",
     "connect",
     "predict_s",

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from edgewise.bundle import Bundle, check_supported, open_bundle
 from edgewise.errors import BadInput, LinkFailed
+from edgewise.running.equipment import Clock
 from edgewise.running.link import HttpLink
 from edgewise.running.options import Options
 from edgewise.running.outbox import Outbox
 from edgewise.running.patience import within
-from edgewise.running.session import Clock, Session
+from edgewise.running.session import Session
 from edgewise.running.submitting import Submitter
 from edgewise.running.usable import usable_routes
 
@@ -90,9 +91,11 @@ def _submitter(
 
 def _greet(link: HttpLink, bundle: Bundle) -> str:
     """Why the server did not answer; empty when it did."""
-    name = bundle.manifest.name
+    name, digest = bundle.manifest.name, bundle.digest
     try:
-        served = within(_GREETING_S, lambda: link.served_bundle(name, timeout_s=_GREETING_S))
+        served = within(
+            _GREETING_S, lambda: link.served_bundle(name, digest, timeout_s=_GREETING_S)
+        )
     except TimeoutError:
         link.close()
         return f"no answer within {_GREETING_S:.2f} s"

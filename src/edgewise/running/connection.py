@@ -28,6 +28,23 @@ class Unreachable(LinkFailed):
     """There was no connection, so nothing was sent."""
 
 
+class Broken(LinkFailed):
+    """The connection was there and broke: another one may well hold."""
+
+
+class Refused(LinkFailed):
+    """The server answered, and said no.
+
+    Args:
+        reason: in words a person reads.
+        status: HTTP status.
+    """
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
     """One HTTP request."""

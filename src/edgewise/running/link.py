@@ -21,8 +21,10 @@ from edgewise.records import parse_json
 from edgewise.running.connection import (
     FAILURES,
     TIMEOUTS,
+    Broken,
     Connection,
     HttpRequest,
+    Refused,
     advise,
     explain,
 )
@@ -130,8 +132,13 @@ class HttpLink:
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
 
-    def served_bundle(self, model: str, *, timeout_s: float) -> str:
+    def served_bundle(self, model: str, digest: str, *, timeout_s: float) -> str:
         """Digest of the bundle that is served under that name; empty when nobody says.
+
+        Args:
+            model: the name.
+            digest: of the bundle that is wanted, should the server have several.
+            timeout_s: for the answer.
 
         Raises:
             LinkFailed: when nobody answers.
@@ -139,7 +146,8 @@ class HttpLink:
             BadInput: when what answers does not serve such a model, nor will it later.
         """
         until_s = time.perf_counter() + timeout_s
-        asked = HttpRequest(method="GET", path=self._path(model), headers=self._fields)
+        fields = {**self._fields, BUNDLE_FIELD: digest}
+        asked = HttpRequest(method="GET", path=self._path(model), headers=fields)
         with self._borrowed() as connection:
             response = connection.ask(asked, until_s=until_s)
             raw = connection.read(response, limit_bytes=_MAX_METADATA_BYTES, until_s=until_s)
@@ -219,7 +227,7 @@ class HttpLink:
         except FAILURES as error:
             connection.close()
             remedy = advise(error, is_encrypted=self._is_encrypted)
-            raise LinkFailed(explain(error), remedy=remedy) from None
+            raise Broken(explain(error), remedy=remedy) from None
         except BaseException:
             connection.close()
             raise
@@ -291,7 +299,7 @@ def _parse(url: str) -> urllib3.util.Url:
 
 def _read_reply(response: urllib3.BaseHTTPResponse, body: bytes, request: Request) -> Message:
     if response.status != 200:
-        raise LinkFailed(refusal_words(response.status, body))
+        raise Refused(refusal_words(response.status, body), response.status)
     length = response.headers.get(HEADER_LENGTH_FIELD, "")
     if not _LENGTH.fullmatch(length):
         raise LinkFailed(f"a reply without {HEADER_LENGTH_FIELD}")

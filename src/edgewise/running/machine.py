@@ -1,9 +1,11 @@
 """The session as a state machine without I/O: events and their times in, actions out.
 
 One request passes ``IDLE -> HEAD -> REMOTE -> IDLE``; whatever goes wrong with the cloud leads
-to ``LOCAL``, where the fallback answers. The state is a value and :func:`step` a pure function,
-so the same recorded traces (``vectors/session``) can drive any implementation. Requests are
-numbered, so that what arrives late for one is never taken for another's.
+to ``LOCAL``, where the fallback answers. With a deadline the device starts on its own when the
+cloud takes too long (``HEDGED``): the first good answer wins and the other is dropped. The state
+is a value and :func:`step` a pure function, so the same recorded traces (``vectors/session``) can
+drive any implementation. Requests are numbered, so that what arrives late for one is never taken
+for another's. Which route to ask for is decided around it, in :mod:`edgewise.running.steering`.
 """
 
 from __future__ import annotations
@@ -12,8 +14,33 @@ import enum
 import math
 from dataclasses import dataclass, replace
 
+from edgewise.running.events import (
+    Action,
+    AnswerNow,
+    Asked,
+    Cancelled,
+    Event,
+    Fault,
+    GiveUp,
+    HeadDone,
+    HedgeDue,
+    LocalDone,
+    OfRequest,
+    Refuse,
+    RemoteFailed,
+    ReplyArrived,
+    RunFallback,
+    RunHead,
+    Send,
+    TimedOut,
+    Unreachable,
+)
+
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
+_STRIKES = 3
+_RETRY_COST = 5
+_MOST_CREDIT = 10
 
 
 class Phase(enum.StrEnum):
@@ -22,6 +49,7 @@ class Phase(enum.StrEnum):
     IDLE = "idle"
     HEAD = "head"
     REMOTE = "remote"
+    HEDGED = "hedged"
     LOCAL = "local"
 
 
@@ -29,6 +57,7 @@ class Health(enum.StrEnum):
     """What the session thinks of the cloud."""
 
     ONLINE = "online"
+    SLOW = "slow"
     OFFLINE = "offline"
 
 
@@ -40,13 +69,20 @@ class State:
         phase: what it is busy with.
         request: number of the newest request.
         health: whether the cloud is worth a try.
-        why: the failure that made it offline, in words a person reads.
+        why: what made it slow or offline, in words a person reads.
         failures: failures in a row.
-        retry_at_s: when offline, the time from which a request may try the cloud again.
+        strikes: requests in a row that the device answered first, or whose input was refused;
+            the third is treated as a failure.
+        retry_at_s: when slow or offline, the time from which a request may try the cloud again.
+        credit: earned by every remote request; five buy a second try, so that at most 20 % of
+            the requests are sent twice.
         route: the route tried in this request.
         reason: why that route.
         remote: whether that route needs the cloud.
         timeout_s: how long the cloud may take.
+        hedge_s: seconds from :class:`Asked` after which the device starts on its own; ``None``:
+            never.
+        asked_s: when the request came in.
         fallback: whether the device can answer alone.
     """
 
@@ -55,121 +91,16 @@ class State:
     health: Health = Health.ONLINE
     why: str = ""
     failures: int = 0
+    strikes: int = 0
     retry_at_s: float = 0.0
+    credit: int = 0
     route: str = ""
     reason: str = ""
     remote: bool = False
     timeout_s: float = 0.0
+    hedge_s: float | None = None
+    asked_s: float = 0.0
     fallback: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A request came in, and the route for it was chosen; an unfinished older one is given up."""
-
-    now_s: float
-    request: int
-    route: str
-    reason: str
-    remote: bool
-    timeout_s: float
-    fallback: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadDone:
-    """The device's part of the route has run."""
-
-    now_s: float
-    request: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyArrived:
-    """The cloud answered, and the answer is sound."""
-
-    now_s: float
-    request: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteFailed:
-    """The cloud gave no usable answer."""
-
-    now_s: float
-    request: int
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimedOut:
-    """The time for the cloud is up."""
-
-    now_s: float
-    request: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalDone:
-    """The fallback has run."""
-
-    now_s: float
-    request: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelled:
-    """The caller gave the request up, or its input was refused; the cloud is not to blame."""
-
-    now_s: float
-    request: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreachable:
-    """No server answered when the session began."""
-
-    now_s: float
-    why: str
-
-
-OfRequest = HeadDone | ReplyArrived | RemoteFailed | TimedOut | LocalDone | Cancelled
-Event = Asked | OfRequest | Unreachable
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunHead:
-    """Run the device's part of the route."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Send:
-    """Send what the device's part gave; report back, or time out after ``timeout_s``."""
-
-    timeout_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFallback:
-    """Run the network that answers without the cloud."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerNow:
-    """Return the newest result; it came from the chosen route or from the fallback."""
-
-    fallback: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GiveUp:
-    """There is no answer: the cloud failed and the device cannot answer alone."""
-
-    reason: str
-
-
-Action = RunHead | Send | RunFallback | AnswerNow | GiveUp
 
 
 def step(state: State, event: Event) -> tuple[State, Action | None]:
@@ -194,64 +125,146 @@ def step(state: State, event: Event) -> tuple[State, Action | None]:
 
 
 def _advance(state: State, event: OfRequest) -> tuple[State, Action | None]:
-    match state.phase, event:
-        case Phase.HEAD, HeadDone():
-            return _head_done(state)
-        case Phase.REMOTE, ReplyArrived():
-            healthy = replace(state, health=Health.ONLINE, why="", failures=0, retry_at_s=0.0)
-            return _answer(healthy, fallback=False)
-        case Phase.REMOTE, RemoteFailed(why=why):
-            return _remote_failed(state, event.now_s, why)
-        case Phase.REMOTE, TimedOut():
-            why = f"no answer within {_hundredths(state.timeout_s)} s"
-            return _remote_failed(state, event.now_s, why)
-        case Phase.LOCAL, LocalDone():
+    if isinstance(event, Cancelled):
+        return replace(state, phase=Phase.IDLE), None
+    match state.phase:
+        case Phase.HEAD if isinstance(event, HeadDone):
+            return _head_done(state, event.now_s)
+        case Phase.REMOTE:
+            return _while_remote(state, event)
+        case Phase.HEDGED:
+            return _while_hedged(state, event)
+        case Phase.LOCAL if isinstance(event, LocalDone):
             return _answer(state, fallback=True)
-        case _, Cancelled():
-            return replace(state, phase=Phase.IDLE), None
     return state, None
 
 
+def _while_remote(state: State, event: OfRequest) -> tuple[State, Action | None]:
+    match event:
+        case ReplyArrived():
+            return _answer(_healthy(state), fallback=False)
+        case RemoteFailed():
+            return _remote_failed(state, event)
+        case TimedOut():
+            return _remote_failed(state, _too_late(state, event))
+        case HedgeDue() if state.fallback:
+            return replace(state, phase=Phase.HEDGED), RunFallback()
+    return state, None
+
+
+def _while_hedged(state: State, event: OfRequest) -> tuple[State, Action | None]:
+    match event:
+        case ReplyArrived():
+            why = f"an answer took {_hundredths(event.now_s - state.asked_s)} s"
+            slow = replace(_healthy(state), health=Health.SLOW, why=why)
+            return _answer(slow, fallback=False)
+        case RemoteFailed():
+            return _blamed(state, event), None
+        case TimedOut():
+            return _blamed(state, _too_late(state, event)), None
+        case LocalDone():
+            why = f"no answer within {_hundredths(event.now_s - state.asked_s)} s"
+            slow = _struck(state, event.now_s, why)
+            return _answer(replace(slow, reason=f"the device was first ({why})"), fallback=True)
+    return state, None
+
+
+def _too_late(state: State, event: TimedOut) -> RemoteFailed:
+    why = f"no answer within {_hundredths(state.timeout_s)} s"
+    return RemoteFailed(now_s=event.now_s, request=event.request, why=why)
+
+
 def _asked(state: State, event: Asked) -> tuple[State, Action | None]:
+    late = event.deadline_s is not None and event.deadline_s < event.best_s
+    if late and event.refuse:
+        idle = replace(state, phase=Phase.IDLE, request=event.request)
+        return idle, Refuse(best_s=event.best_s)
     asked = replace(
         state,
         phase=Phase.HEAD,
         request=event.request,
         route=event.route,
-        reason=event.reason,
+        reason=_told(event) if late else event.reason,
         remote=event.remote,
         timeout_s=event.timeout_s,
+        hedge_s=event.hedge_s,
+        asked_s=event.now_s,
+        credit=min(_MOST_CREDIT, state.credit + 1) if event.remote else state.credit,
         fallback=event.fallback,
     )
-    if event.remote and event.fallback and _resting(state, event.now_s):
-        wait_s = math.ceil(state.retry_at_s - event.now_s)
-        reason = f"the cloud is offline ({state.why}); next try in {wait_s} s"
+    left_s = rests_s(state, event.now_s)
+    if event.remote and event.fallback and left_s > 0:
+        wait_s = math.ceil(left_s)
+        reason = f"the cloud is {state.health.value} ({state.why}); next try in {wait_s} s"
         return replace(asked, phase=Phase.LOCAL, reason=reason), RunFallback()
     return asked, RunHead()
 
 
-def _resting(state: State, now_s: float) -> bool:
-    # A clock that jumped back must not stretch the pause.
-    is_pausing = 0 < state.retry_at_s - now_s < 2 * _LONGEST_PAUSE_S
-    return state.health is Health.OFFLINE and is_pausing
+def _told(event: Asked) -> str:
+    due, best = _hundredths(event.deadline_s or 0.0), _hundredths(event.best_s)
+    return f"{event.reason}; no answer can be there within {due} s, at best within {best} s"
 
 
-def _head_done(state: State) -> tuple[State, Action | None]:
+def rests_s(state: State, now_s: float) -> float:
+    """Seconds until the cloud is tried again; 0: with the next request."""
+    left_s = state.retry_at_s - now_s
+    # No pause is longer than the longest: with more to wait, the clock has jumped back.
+    resting = state.health is not Health.ONLINE and 0 < left_s <= _LONGEST_PAUSE_S
+    return left_s if resting else 0.0
+
+
+def _head_done(state: State, now_s: float) -> tuple[State, Action | None]:
     if not state.remote:
         return _answer(state, fallback=False)
-    return replace(state, phase=Phase.REMOTE), Send(timeout_s=state.timeout_s)
+    return replace(state, phase=Phase.REMOTE), _send(state, now_s)
 
 
-def _remote_failed(state: State, now_s: float, why: str) -> tuple[State, Action | None]:
-    failed = _failed(state, now_s, why)
+def _send(state: State, now_s: float) -> Send:
+    if state.hedge_s is None:
+        return Send(timeout_s=state.timeout_s)
+    # What the device's part took, which a clock that jumped back does not make less than 0.
+    spent_s = max(0.0, now_s - state.asked_s)
+    hedge_s = max(0.0, state.hedge_s - spent_s)
+    return Send(timeout_s=state.timeout_s, hedge_s=hedge_s)
+
+
+def _remote_failed(state: State, event: RemoteFailed) -> tuple[State, Action | None]:
+    if event.again and not state.fallback and state.credit >= _RETRY_COST:
+        return replace(state, credit=state.credit - _RETRY_COST), _send(state, event.now_s)
+    blamed = _blamed(state, event)
     if state.fallback:
-        reason = f"the cloud failed ({why})"
-        return replace(failed, phase=Phase.LOCAL, reason=reason), RunFallback()
-    return replace(failed, phase=Phase.IDLE), GiveUp(reason=why)
+        return blamed, RunFallback()
+    return replace(blamed, phase=Phase.IDLE), GiveUp(reason=event.why)
+
+
+def _blamed(state: State, event: RemoteFailed) -> State:
+    """The state when the fallback has to answer, or nobody can."""
+    local = replace(state, phase=Phase.LOCAL, reason=f"the cloud failed ({event.why})")
+    if event.fault is Fault.INPUT and state.strikes + 1 < _STRIKES:
+        reason = f"the cloud refused this input ({event.why})"
+        return replace(local, reason=reason, strikes=state.strikes + 1)
+    return _failed(local, event.now_s, event.why)
+
+
+def _struck(state: State, now_s: float, why: str) -> State:
+    """The state after a request that the device answered first."""
+    if state.health is Health.OFFLINE:
+        return _failed(state, now_s, why)
+    strikes = state.strikes + 1
+    pause_s = _pause_s(strikes - _STRIKES) if strikes >= _STRIKES else 0.0
+    return replace(state, health=Health.SLOW, why=why, strikes=strikes, retry_at_s=now_s + pause_s)
+
+
+def _healthy(state: State) -> State:
+    return replace(state, health=Health.ONLINE, why="", failures=0, strikes=0, retry_at_s=0.0)
+
+
+def _pause_s(doublings: int) -> float:
+    return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(doublings, 16))
 
 
 def _failed(state: State, now_s: float, why: str) -> State:
-    pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(state.failures, 16))
+    pause_s = _pause_s(state.failures)
     return replace(
         state,
         health=Health.OFFLINE,

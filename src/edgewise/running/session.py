@@ -4,65 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Self
 
 from edgewise.bundle import Bundle, Route, RouteKind
-from edgewise.engines import EmulatedEngine, Engine, Pace, open_engine
+from edgewise.engines import Pace
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.running.answer import Answer, InferenceSource
-from edgewise.running.choice import Choice, Policy, choose, named_choice
-from edgewise.running.connection import Unreachable
 from edgewise.running.content import Content, Input, InputReader
-from edgewise.running.link import Link, Reply, Request
-from edgewise.running.machine import (
-    Action,
-    AnswerNow,
-    Asked,
-    Cancelled,
-    Event,
-    GiveUp,
-    HeadDone,
-    LocalDone,
-    RemoteFailed,
-    ReplyArrived,
-    RunFallback,
-    RunHead,
-    Send,
-    State,
-    TimedOut,
-    step,
-)
-from edgewise.running.machine import Unreachable as NobodyAnswered
+from edgewise.running.equipment import Clock, equip
+from edgewise.running.events import Action, AnswerNow, Cancelled, GiveUp, Refuse, Unreachable
+from edgewise.running.link import Link
 from edgewise.running.options import Options
 from edgewise.running.outbox_items import Receipt
-from edgewise.running.patience import within
+from edgewise.running.performing import Errand
 from edgewise.running.spans import Recorder
+from edgewise.running.status import Status, describe
+from edgewise.running.steering import DeviceRan, Event, Rules, Wanted, advance, first_mind
 from edgewise.running.submitting import Flushed, Submittable, Submitter
-from edgewise.running.usable import (
-    check_outputs,
-    device_parts,
-    fallback_route,
-    usable_routes,
-)
-from edgewise.tensors import Array
+from edgewise.running.thrift import HostState
+from edgewise.running.usable import fallback_route
 from edgewise.trace import SpanKind
-from edgewise.wire import Bound, Message
-
-Clock = Callable[[], float]
-
-
-@dataclass(slots=True, kw_only=True)
-class _Work:
-    """What one request has come to so far."""
-
-    number: int
-    content: Content
-    choice: Choice
-    recorder: Recorder
-    payload: dict[str, Array] = field(default_factory=dict)
-    outputs: dict[str, Array] = field(default_factory=dict)
 
 
 class Session:
@@ -90,20 +52,20 @@ class Session:
         clock: Clock = time.perf_counter,
         submitter: Submitter | None = None,
     ) -> None:
-        self._submitter = submitter
         self._bundle = bundle
-        self._manifest = bundle.manifest
-        self._link = link
-        self._options = options
         self._clock = clock
-        self._pace = Pace(slowdown=options.slowdown)
-        self._reader = InputReader(self._manifest, self._pace)
-        self._routes = usable_routes(self._manifest, options, online=link is not None)
-        self._engines = self._open_engines()
-        self._bounds = tuple(Bound.exactly(spec) for spec in self._manifest.outputs)
-        self._state = State()
+        self._submitter = submitter
+        pace = Pace(slowdown=options.slowdown)
+        self._reader = InputReader(bundle.manifest, pace)
+        self._equipment = equip(bundle, link, options, pace=pace, clock=clock)
+        self._device = self._equipment.device
+        self._rules = Rules(
+            routes=self._equipment.routes, fallback=self._device is not None, options=options
+        )
+        self._mind = first_mind(options)
+        self._mind_lock = threading.Lock()  # held for microseconds, unlike that of a request
         if offline:
-            self._state, _ = step(self._state, NobodyAnswered(now_s=clock(), why=offline))
+            self._tell(Unreachable(now_s=clock(), why=offline))
         self._lock = threading.Lock()
         self._closed = False
         if submitter is not None:
@@ -116,11 +78,13 @@ class Session:
 
         Args:
             value: a photo (path, file bytes, 8-bit pixels), an array, or arrays by name.
-            deadline_s: counted from now; the answer says whether it was met.
+            deadline_s: counted from now; the device starts on its own in time for it when the
+                cloud dawdles, and the answer says whether it was met.
             route: take this one of those that the options allow, instead of the best.
 
         Raises:
-            BadInput: when the input does not fit the model, or the session is closed.
+            BadInput: when the input does not fit the model, the session is closed, or nobody can
+                meet the deadline (then with the soonest that is possible).
             LinkFailed: when the cloud failed and the device cannot answer alone.
         """
         recorder = Recorder(self._clock)
@@ -130,8 +94,16 @@ class Session:
                     expected="an open session", found="a closed one", remedy="connect again"
                 )
             content = recorder.timed(SpanKind.PREPARE, lambda: self._reader.read(value))
-            work = self._begin(content, recorder, route)
-            return self._answer(work, deadline_s)
+            wanted = Wanted(
+                now_s=self._clock(),
+                request=self._mind.state.request + 1,
+                routes=_suitable(self._rules.routes, content),
+                route=route,
+                deadline_s=deadline_s,
+                spent_s=recorder.elapsed_s,
+                busy_since_s=None if self._device is None else self._device.since_s,
+            )
+            return self._answer(wanted, content, recorder)
 
     def submit(
         self, value: Submittable, *, key: str | None = None, sensitive: bool = False
@@ -160,6 +132,42 @@ class Session:
         """
         return self._with_outbox().flush(timeout_s=timeout_s)
 
+    def host_state(self, *, battery_share: float | None, on_charger: bool = False) -> None:
+        """Tell how the host is; holds until the next call.
+
+        With less battery than ``Options.low_battery_share``, and not charging, routes are
+        chosen by time and energy together, as far as the bundle knows the energy of each.
+
+        Args:
+            battery_share: how full the battery is, 0 to 1; ``None``: unknown, or there is none.
+            on_charger: whether it is being charged.
+
+        Raises:
+            BadInput: on a share that is none.
+        """
+        self._tell(HostState(battery_share=battery_share, on_charger=on_charger))
+
+    def status(self) -> Status:
+        """How the session is doing, while it answers too."""
+        linked = self._equipment.link is not None
+        return describe(self._rules, self._mind, linked=linked, now_s=self._clock())
+
+    def close(self) -> None:
+        """Free networks and connections; a request under way is answered without the cloud."""
+        if self._submitter is not None:
+            self._submitter.close()
+        if self._equipment.link is not None:
+            self._equipment.link.close()
+        with self._lock:
+            self._closed = True
+            self._equipment.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _with_outbox(self) -> Submitter:
         if self._submitter is None:
             raise BadInput(
@@ -169,171 +177,76 @@ class Session:
             )
         return self._submitter
 
-    def close(self) -> None:
-        """Free networks and connections; a request under way is answered without the cloud."""
-        if self._submitter is not None:
-            self._submitter.close()
-        if self._link is not None:
-            self._link.close()
-        with self._lock:
-            self._closed = True
-            if self._link is not None:
-                self._link.close()
-            for engine in self._engines.values():
-                engine.close()
+    def _tell(self, event: Event) -> Action | None:
+        """Pass an event to the machine; what to do now."""
+        now_s = self._clock()
+        with self._mind_lock:
+            for took_s in [] if self._device is None else self._device.took_s():
+                ran = DeviceRan(now_s=now_s, took_s=took_s)
+                self._mind, _ = advance(self._rules, self._mind, ran)
+            self._mind, action = advance(self._rules, self._mind, event)
+        return action
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _open_engines(self) -> dict[str, Engine]:
-        engines: dict[str, Engine] = {}
-        for name, gives in device_parts(self._manifest, self._routes, self._options):
-            if name not in engines:
-                raw = self._bundle.read_part(name)
-                engine = open_engine(raw, threads=self._options.threads)
-                engines[name] = EmulatedEngine(engine, self._pace)
-            check_outputs(name, engines[name], gives)
-        return engines
-
-    def _begin(self, content: Content, recorder: Recorder, wanted: str | None) -> _Work:
-        suitable = _suitable(self._routes, content)
-        if wanted is None:
-            choice = choose(suitable, link=self._options.link, policy=self._options.policy)
-        else:
-            choice = named_choice(suitable, wanted, link=self._options.link)
-        return _Work(
-            number=self._state.request + 1, content=content, choice=choice, recorder=recorder
-        )
-
-    def _answer(self, work: _Work, deadline_s: float | None) -> Answer:
-        number, choice = work.number, work.choice
-        event = Asked(
-            now_s=self._clock(),
-            request=number,
-            route=choice.route.name,
-            reason=choice.reason,
-            remote=choice.route.server_part is not None,
-            timeout_s=self._options.wait_s(predicted_s=choice.predicted_s),
-            fallback=self._fallback_engine() is not None,
+    def _answer(self, wanted: Wanted, content: Content, recorder: Recorder) -> Answer:
+        action = self._tell(wanted)
+        if isinstance(action, Refuse):
+            raise _too_soon(action.best_s)
+        tried = self._mind.state.route
+        errand = Errand(
+            wanted.request,
+            content,
+            recorder,
+            equipment=self._equipment,
+            route=next(route for route in self._rules.routes if route.name == tried),
         )
         try:
-            action = self._drive(event, work)
+            answered = self._drive(action, errand)
         finally:
             # Whatever was raised on the way, the next request finds nothing left behind.
-            self._state, _ = step(self._state, Cancelled(now_s=self._clock(), request=number))
-        return self._finish(work, action, deadline_s)
+            errand.end()
+            self._tell(Cancelled(now_s=self._clock(), request=wanted.request))
+        return self._finish(errand, answered, recorder, wanted)
 
-    def _drive(self, event: Event, work: _Work) -> AnswerNow:
+    def _drive(self, action: Action | None, errand: Errand) -> AnswerNow:
         while True:
-            self._state, action = step(self._state, event)
-            if isinstance(action, AnswerNow):
-                return action
-            if isinstance(action, GiveUp):
-                raise LinkFailed(action.reason)
-            event = self._perform(action, work)
+            match action:
+                case AnswerNow():
+                    return action
+                case GiveUp(reason=reason):
+                    raise LinkFailed(reason)
+            action = self._tell(errand.perform(action))
 
-    def _perform(self, action: Action | None, work: _Work) -> Event:
-        match action:
-            case RunHead():
-                self._run_head(work)
-                return HeadDone(now_s=self._clock(), request=work.number)
-            case RunFallback():
-                self._run_fallback(work)
-                return LocalDone(now_s=self._clock(), request=work.number)
-            case Send(timeout_s=timeout_s):
-                return self._send(work, timeout_s)
-        raise AssertionError(f"{action} is nothing to perform")
-
-    def _run_head(self, work: _Work) -> None:
-        route, content = work.choice.route, work.content
-        if route.device_part is None:
-            work.payload = work.recorder.timed(SpanKind.ENCODE, lambda: content.encoded(route))
-            return
-        engine = self._engines[route.device_part]
-        if route.kind is RouteKind.LOCAL:
-            work.outputs = work.recorder.timed(SpanKind.LOCAL, lambda: _run(engine, content))
-            return
-        results = work.recorder.timed(SpanKind.DEVICE, lambda: _run(engine, content))
-        work.payload = {bound.name: results[bound.name] for bound in route.boundary}
-
-    def _run_fallback(self, work: _Work) -> None:
-        engine = self._fallback_engine()
-        assert engine is not None  # the machine was told that there is one
-        work.outputs = work.recorder.timed(SpanKind.LOCAL, lambda: _run(engine, work.content))
-
-    def _send(self, work: _Work, timeout_s: float) -> Event:
-        link = self._link
-        assert link is not None  # without a link only local routes are usable
-        request = self._request(work, timeout_s)
-        sent_bytes = sum(array.nbytes for array in work.payload.values())
-        start_s = work.recorder.elapsed_s
-        try:
-            reply = within(timeout_s, lambda: link.send(request))
-        except TimeoutError:
-            link.close()  # ends the thread that still waits, and its connection
-            work.recorder.lost(sent_bytes, start_s=start_s)
-            return TimedOut(now_s=self._clock(), request=work.number)
-        except LinkFailed as error:
-            unsent = isinstance(error, Unreachable)
-            work.recorder.lost(0 if unsent else sent_bytes, start_s=start_s)
-            return RemoteFailed(now_s=self._clock(), request=work.number, why=error.reason)
-        return self._take(reply, work, start_s)
-
-    def _take(self, reply: Reply, work: _Work, start_s: float) -> Event:
-        work.recorder.sent(reply, start_s=start_s)
-        work.outputs = dict(reply.message.tensors)
-        return ReplyArrived(now_s=self._clock(), request=work.number)
-
-    def _request(self, work: _Work, timeout_s: float) -> Request:
-        message = Message(
-            tensors=work.payload,
-            id=str(work.number),
-            parameters={"route": work.choice.route.name, "bundle": self._bundle.digest},
-        )
-        return Request(
-            message=message,
-            model=self._manifest.name,
-            reply_bounds=self._bounds,
-            timeout_s=timeout_s,
-        )
-
-    def _fallback_engine(self) -> Engine | None:
-        if self._options.policy is Policy.ONLY_IN_CLOUD:
-            return None
-        part = self._manifest.fallback.part
-        return None if part is None else self._engines.get(part)
-
-    def _finish(self, work: _Work, action: AnswerNow, deadline_s: float | None) -> Answer:
-        source = self._source(work, action)
-        trace = work.recorder.trace(
-            request_id=str(work.number),
+    def _finish(
+        self, errand: Errand, answered: AnswerNow, recorder: Recorder, wanted: Wanted
+    ) -> Answer:
+        source = self._source(errand.route, answered)
+        trace = recorder.trace(
+            request_id=str(wanted.request),
             bundle_digest=self._bundle.digest,
             route=source.route,
             reason=source.reason,
         )
+        due_s = wanted.deadline_s
         return Answer(
-            outputs=work.outputs,
+            outputs=errand.outputs,
             inference_source=source,
-            deadline_met=None if deadline_s is None else trace.total_s <= deadline_s,
+            deadline_met=None if due_s is None else trace.total_s <= due_s,
             trace=trace,
         )
 
-    def _source(self, work: _Work, action: AnswerNow) -> InferenceSource:
-        route = fallback_route(self._manifest) if action.fallback else work.choice.route
+    def _source(self, tried: Route, answered: AnswerNow) -> InferenceSource:
+        route = fallback_route(self._bundle.manifest) if answered.fallback else tried
         quality = route.quality if route is not None else None
         return InferenceSource(
             route=route.name if route is not None else "fallback",
             kind=(route.kind if route is not None else RouteKind.LOCAL).value,
-            reason=action.reason,
+            reason=answered.reason,
             agreement=quality.value if quality and quality.metric == "agreement" else None,
         )
 
 
-def _suitable(routes: Iterable[Route], content: Content) -> list[Route]:
-    suitable = [route for route in routes if content.suits(route)]
+def _suitable(routes: Iterable[Route], content: Content) -> tuple[str, ...]:
+    suitable = tuple(route.name for route in routes if content.suits(route))
     if not suitable:
         raise BadInput(
             expected="a photo, since the routes that can be taken send encoded pixels",
@@ -343,5 +256,9 @@ def _suitable(routes: Iterable[Route], content: Content) -> list[Route]:
     return suitable
 
 
-def _run(engine: Engine, content: Content) -> dict[str, Array]:
-    return engine.run(content.feeds())
+def _too_soon(best_s: float) -> BadInput:
+    return BadInput(
+        expected=f"a deadline of at least {best_s:.3g} s, the soonest possible now",
+        found="an earlier one",
+        remedy="give the request more time, or set refuse_late=False",
+    )

@@ -57,6 +57,14 @@ class Recorder:
         self._add(SpanKind.UPLOAD, start_s, self.elapsed_s - start_s)
         self._up_bytes += up_bytes
 
+    def ran(self, kind: SpanKind, *, start_s: float, duration_s: float) -> None:
+        """Note work that went on beside."""
+        self._add(kind, start_s, duration_s)
+
+    def seconds_of(self, kind: SpanKind) -> float:
+        """Total duration of what was noted of one kind."""
+        return sum(span.duration_s for span in self._spans if span.kind is kind)
+
     def trace(self, *, request_id: str, bundle_digest: str, route: str, reason: str) -> Trace:
         """Everything noted so far."""
         return Trace(
@@ -65,7 +73,7 @@ class Recorder:
             route=route,
             reason=reason,
             total_s=self.elapsed_s,
-            spans=tuple(self._spans),
+            spans=tuple(sorted(self._spans, key=lambda span: span.start_s)),
             up_bytes=self._up_bytes,
             down_bytes=self._down_bytes,
         )

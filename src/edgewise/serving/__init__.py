@@ -1,4 +1,4 @@
-"""The cloud half: answers Open Inference Protocol requests with a bundle's server parts.
+"""The cloud half: answers Open Inference Protocol requests with the server parts of bundles.
 
 Everything a server needs before it is ready happens before it listens: the bundle is checked,
 each server part is loaded and run once. Nothing here knows the device half or the studio.
@@ -17,6 +17,7 @@ from edgewise.errors import MissingExtra
 if TYPE_CHECKING:
     from edgewise.serving.access import LOCAL_HOSTS, Access, host_name
     from edgewise.serving.app import create_app
+    from edgewise.serving.canary import Canary, read_canary
     from edgewise.serving.keys import KeyEntry, KeyRing, NewKey, new_key, read_keys, write_entry
     from edgewise.serving.operations import LogForm, Operations
     from edgewise.serving.process import RunningServer, server_process
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LOCAL_HOSTS",
     "Access",
+    "Canary",
     "KeyEntry",
     "KeyRing",
     "LogForm",
@@ -38,6 +40,7 @@ __all__ = [
     "create_app",
     "host_name",
     "new_key",
+    "read_canary",
     "read_keys",
     "serve",
     "server_context",
@@ -48,6 +51,7 @@ __all__ = [
 _HOMES = {
     "LOCAL_HOSTS": "access",
     "Access": "access",
+    "Canary": "canary",
     "KeyEntry": "keys",
     "KeyRing": "keys",
     "LogForm": "operations",
@@ -59,6 +63,7 @@ _HOMES = {
     "create_app": "app",
     "host_name": "access",
     "new_key": "keys",
+    "read_canary": "canary",
     "read_keys": "keys",
     "serve": "server",
     "server_context": "tls",

@@ -1,4 +1,4 @@
-"""``python -m edgewise.serving BUNDLE``: a server for programs, one JSON line when ready.
+"""``python -m edgewise.serving BUNDLE…``: a server for programs, one JSON line when ready.
 
 People use ``edgewise serve``.
 """
@@ -25,13 +25,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
-        from edgewise.serving import Access, serve
+        from edgewise.serving import Access, Operations, read_canary, serve
 
         serve(
-            options.bundle,
+            options.bundles,
             port=options.port,
             threads=options.threads,
-            access=Access(body_timeout_s=options.body_timeout_s),
+            access=Access(
+                body_timeout_s=options.body_timeout_s,
+                operations=Operations(
+                    workers=options.workers, canaries=tuple(map(read_canary, options.canary))
+                ),
+            ),
             submissions=options.submissions,
             on_ready=_announce,
         )
@@ -45,9 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m edgewise.serving", description=__doc__)
-    parser.add_argument("bundle", metavar="BUNDLE")
+    parser.add_argument("bundles", metavar="BUNDLE", nargs="+")
     parser.add_argument("--port", type=int, default=8000, help="0 takes any free one")
     parser.add_argument("--threads", type=int, default=1, help="threads of one engine run")
+    parser.add_argument("--workers", type=int, default=1, help="processes that answer")
+    parser.add_argument(
+        "--canary", action="append", default=[], metavar="NAME:VERSION=SHARE", help="on trial"
+    )
     parser.add_argument("--body-timeout-s", type=float, default=30.0, metavar="SECONDS")
     parser.add_argument("--submissions", metavar="URL", help="store them in that database")
     parser.add_argument(

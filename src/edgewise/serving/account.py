@@ -13,6 +13,7 @@ from edgewise.serving.access import refusal
 from edgewise.serving.budgets import Budget
 
 if TYPE_CHECKING:
+    from edgewise.serving.parts import ServedBundle
     from edgewise.serving.requests import Infer
 
 _FIELD = "edgewise.account"
@@ -25,12 +26,12 @@ class Account:
 
     Args:
         endpoint: a word from a short list.
+        model: that is served; empty until it is known.
+        version: of it: the default one, until the request's JSON is read.
         id: what the client calls the request; hostile.
         route: of the bundle, once it is known.
         codec: of that route's payload.
         items: inputs in the request.
-        executions: 1 for the request that stands for its run of the network, 0 for those that
-            rode along.
         status: of the answer; ``None`` when nobody waited for it.
         refused: why, in a word from a short list; empty when it was not.
         stages: seconds by stage, as the answer says.
@@ -41,11 +42,12 @@ class Account:
     """
 
     endpoint: str = "other"
+    model: str = ""
+    version: str = ""
     id: str = ""
     route: str = ""
     codec: str = ""
     items: int = 0
-    executions: int = 1
     status: int | None = None
     refused: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)
@@ -54,12 +56,17 @@ class Account:
     out_bytes: int = 0
     budget: Budget | None = None
 
+    def address(self, bundle: ServedBundle) -> None:
+        """Note which bundle a request is for."""
+        self.model, self.version = bundle.name, bundle.version
+
     def open(self, asked: Infer) -> None:
         """Note what is asked for, and take it from the key's budget.
 
         Raises:
             HTTPException: 429 when the key has too little left.
         """
+        self.address(asked.bundle)
         self.id = asked.message.id
         self.route = asked.served.route.name
         self.codec = asked.served.route.codec.value

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol v2 over one bundle.
+"""The Open Inference Protocol v2 over bundles.
 
 Source: Open Inference Protocol v2, REST, with its binary tensor data extension, in the bytes
 that ``tritonclient[http]`` sends and expects.
@@ -6,10 +6,12 @@ that ``tritonclient[http]`` sends and expects.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 
 import anyio
@@ -23,12 +25,11 @@ from starlette.routing import Route
 from edgewise.bundle import Bundle
 from edgewise.engines import Engine
 from edgewise.errors import BadInput
-from edgewise.serving.access import Access, Admission, error_reply, refusal
+from edgewise.serving.access import Access, Admission, error_reply, only, refusal
 from edgewise.serving.account import account_of
 from edgewise.serving.counting import Counts
 from edgewise.serving.descriptions import (
     DIGEST_FIELD,
-    VERSION,
     model_config,
     model_metadata,
     repository_index,
@@ -37,8 +38,10 @@ from edgewise.serving.descriptions import (
 from edgewise.serving.endpoints import ENDPOINTS, openapi
 from edgewise.serving.intake import read_announced, read_small_body, read_tensors
 from edgewise.serving.layers import build_layers
+from edgewise.serving.offers import Offer
 from edgewise.serving.parts import ServedBundle, load_bundle
 from edgewise.serving.replies import Reply, encode_outputs, reply_response
+from edgewise.serving.repository import Repository
 from edgewise.serving.requests import Infer, read_body
 from edgewise.serving.submission_store import SubmissionStore
 from edgewise.serving.submissions import take_submission
@@ -79,22 +82,24 @@ class Desk:
     """What the endpoints share.
 
     Args:
-        served: the bundle, loaded.
+        repository: the bundles, loaded.
         access: who is let in.
         admission: what is under way.
         engines: runs at once; more wait, and the wait is reported as ``queue``.
         counts: what has been done.
         submissions: where they go; ``None`` refuses them.
         writers: submissions written at once.
+        strangers: numbers those who do not say who they are.
     """
 
-    served: ServedBundle
+    repository: Repository
     access: Access
     admission: Admission
     engines: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
     counts: Counts = field(default_factory=Counts)
     submissions: SubmissionStore | None = None
     writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(4))
+    strangers: Iterator[int] = field(default_factory=itertools.count)
 
     async def live(self, _: Request) -> Response:
         """The process answers."""
@@ -110,32 +115,34 @@ class Desk:
 
     async def openapi(self, _: Request) -> Response:
         """This server, as OpenAPI describes it."""
-        return JSONResponse(openapi(model=self.served.manifest.name))
+        first = self.repository.snapshot.current[0]
+        return JSONResponse(openapi(model=first.name, version=first.version))
 
     async def model(self, request: Request) -> Response:
         """What the whole network takes and gives."""
-        self._check_model(request)
-        return self._json(model_metadata(self.served.manifest))
+        served = self._described(request)
+        return _json(model_metadata(served.manifest, self._versions(served)), served)
 
     async def config(self, request: Request) -> Response:
         """How the model is served, and what each of its routes takes."""
-        self._check_model(request)
-        return self._json(model_config(self.served))
+        served = self._described(request)
+        return _json(model_config(served, self._versions(served)), served)
 
     async def statistics(self, request: Request) -> Response:
-        """What the model has done in this process."""
-        self._check_model(request)
-        return await self.all_statistics(request)
+        """What the model, or one version of it, has done in this process."""
+        offer = self._offer(request)
+        data = self.counts.statistics((served.name, served.version) for served in offer.bundles)
+        return _json(data, offer.default)
 
     async def all_statistics(self, _: Request) -> Response:
         """What every model has done in this process."""
-        name = self.served.manifest.name
-        return self._json({"model_stats": [self.counts.statistics(name, VERSION)]})
+        served = self.repository.snapshot.bundles
+        return JSONResponse(self.counts.statistics((one.name, one.version) for one in served))
 
     async def index(self, request: Request) -> Response:
         """Every model that this server has."""
         await read_small_body(request, access=self.access)  # all are ready, whichever it asks for
-        return JSONResponse(repository_index(self.served.manifest))
+        return JSONResponse(repository_index(self.repository.snapshot.bundles))
 
     async def no_loading(self, _: Request) -> Response:
         """Nobody outside decides what is served."""
@@ -147,41 +154,41 @@ class Desk:
         )
 
     async def model_ready(self, request: Request) -> Response:
-        """The model is this one, and it is ready."""
-        self._check_model(request)
-        return self._json({"name": self.served.manifest.name, "ready": True})
+        """The model is there, and it is ready."""
+        served = self._described(request)
+        return _json({"name": served.name, "ready": True}, served)
 
     async def infer(self, request: Request) -> Response:
         """Run the server part of one route."""
-        self._check_model(request)
-        with self.counts.request():
-            announced = read_announced(request.headers, self.served)
+        offer = self._offer(request)
+        account = account_of(request.scope)
+        with self.counts.request(account):
+            announced = read_announced(request.headers, offer)
             with self.admission.of(announced.held_bytes):
                 body = await read_body(request, announced.body_bytes, access=self.access)
                 arrived_s = time.perf_counter()
-                asked = await read_tensors(body, announced, self.served)
-                account = account_of(request.scope)
+                asked = await read_tensors(body, announced, offer)
                 account.open(asked)
                 answer = await anyio.to_thread.run_sync(
                     _compute,
                     asked,
-                    self.served.manifest.name,
                     arrived_s,
                     limiter=self.engines,
                 )
             self.counts.ran(
+                account,
                 items=account.items,
                 queue_s=answer.timing.queue_s,
                 compute_input_s=answer.timing.decode_s,
                 compute_infer_s=answer.timing.compute_s,
                 compute_output_s=answer.encode_s,
             )
-        fields = {"Server-Timing": answer.timing.field, DIGEST_FIELD: self.served.digest}
+        fields = {"Server-Timing": answer.timing.field, DIGEST_FIELD: asked.bundle.digest}
         return await reply_response(answer.reply, request=request.headers, headers=fields)
 
     async def submit(self, request: Request) -> Response:
         """Store one submission, then acknowledge it."""
-        self._check_model(request)
+        self._offer(request)
         return await take_submission(
             request,
             self.submissions,
@@ -190,58 +197,69 @@ class Desk:
             writers=self.writers,
         )
 
-    def _check_model(self, request: Request) -> None:
-        name = self.served.manifest.name
-        if request.path_params["model"] != name:
-            raise refusal(
-                404,
-                expected=f"the model {name!r}, which this server serves",
-                found="another name",
-                remedy=f"ask for /v2/models/{name}",
-            )
-        if request.path_params.get("version", VERSION) != VERSION:
-            raise refusal(
-                404,
-                expected=f"version {VERSION} of the model {name!r}",
-                found="another version",
-                remedy=f"ask for version {VERSION}, or for none",
-            )
+    def _offer(self, request: Request) -> Offer:
+        """What may answer, as one snapshot has it."""
+        account = account_of(request.scope)
+        offer = self.repository.snapshot.offer(
+            request.path_params["model"],
+            request.path_params.get("version"),
+            client=account.budget.name if account.budget else f"#{next(self.strangers)}",
+        )
+        account.address(offer.default)
+        return offer
 
-    def _json(self, data: Mapping[str, object]) -> Response:
-        return JSONResponse(data, headers={DIGEST_FIELD: self.served.digest})
+    def _described(self, request: Request) -> ServedBundle:
+        """The bundle that a device names in its header, if it is there, or the one by default."""
+        offer = self._offer(request)
+        return offer.named(only(request.headers, DIGEST_FIELD)) or offer.default
+
+    def _versions(self, served: ServedBundle) -> tuple[str, ...]:
+        return self.repository.snapshot.versions(served.name)
+
+
+def _json(data: Mapping[str, object], served: ServedBundle) -> Response:
+    return JSONResponse(data, headers={DIGEST_FIELD: served.digest})
 
 
 def create_app(
-    bundle: Bundle,
+    bundles: Bundle | Sequence[Bundle],
     *,
     threads: int = 1,
     access: Access | None = None,
     submissions: SubmissionStore | None = None,
 ) -> Starlette:
-    """The ASGI application of one bundle; it is ready as soon as it exists.
+    """The ASGI application of one bundle or of several; it is ready as soon as it exists.
 
     Args:
-        bundle: its server parts are loaded and run once, here.
+        bundles: their server parts are loaded and run once, here.
         threads: threads of one engine run.
         access: who is let in; this machine alone unless said.
         submissions: where they are stored; without it they are refused.
 
     Raises:
-        BadInput: when the bundle has nothing to serve, or its parts do not fit its routes.
+        BadInput: when a bundle has nothing to serve, its parts do not fit its routes, or two
+            have the same name and version.
     """
     if threads < 1:
         raise BadInput(
             expected="at least 1 thread", found=str(threads), remedy="choose with --threads"
         )
     access = access or Access()
+    chosen = access.operations
+    repository = Repository(
+        (bundles,) if isinstance(bundles, Bundle) else bundles,
+        load=partial(load_bundle, threads=threads),
+        canaries=chosen.canaries,
+        keep_previous=chosen.keep_previous,
+    )
     desk = Desk(
-        served=load_bundle(bundle, threads=threads),
+        repository=repository,
         access=access,
         admission=Admission(access),
-        engines=anyio.CapacityLimiter(max(1, _cores() // threads)),
+        engines=anyio.CapacityLimiter(max(1, _cores() // (chosen.workers * threads))),
         submissions=submissions,
     )
-    layers = build_layers(desk.served, access=access)
+    layers = build_layers(repository, access=access)
     app = Starlette(
         routes=_routes(desk),
         middleware=layers.middleware,
@@ -252,6 +270,7 @@ def create_app(
     )
     app.router.redirect_slashes = False
     app.state.layers = layers
+    app.state.repository = repository
     return app
 
 
@@ -263,7 +282,7 @@ def _routes(desk: Desk) -> list[Route]:
     ]
 
 
-def _compute(asked: Infer, model: str, submitted_s: float) -> Answer:
+def _compute(asked: Infer, submitted_s: float) -> Answer:
     """Decode, run and encode, in a worker thread, so that health checks are still answered."""
     start_s = time.perf_counter()
     _check_deadline(asked, start_s - submitted_s)
@@ -276,7 +295,8 @@ def _compute(asked: Infer, model: str, submitted_s: float) -> Answer:
             tensors={name: outputs[name] for name in asked.outputs},
             id=asked.message.id,
             parameters={"route": asked.served.route.name},
-            model=model,
+            model=asked.bundle.name,
+            version=asked.bundle.version,
         ),
         binary=asked.binary,
     )

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from edgewise.bundle import Manifest, Route
 from edgewise.serving.parts import ServedBundle
 from edgewise.tensors import OIP_DATATYPES, TensorSpec
 from edgewise.wire import Bound
 
-VERSION = "1"  # of the model: there is one
 DIGEST_FIELD = "Edgewise-Bundle"
 PLATFORM = "onnxruntime_onnx"
 EXTENSIONS = (
@@ -46,25 +45,35 @@ def server_metadata() -> Json:
     return {"name": "edgewise", "version": package_version(), "extensions": list(EXTENSIONS)}
 
 
-def model_metadata(manifest: Manifest) -> Json:
-    """What the whole network takes and gives; -1 stands for a size that the request chooses."""
+def model_metadata(manifest: Manifest, versions: Sequence[str]) -> Json:
+    """What the whole network takes and gives; -1 stands for a size that the request chooses.
+
+    Args:
+        manifest: of one version.
+        versions: of all that are served.
+    """
     return {
         "name": manifest.name,
-        "versions": [VERSION],
+        "versions": list(versions),
         "platform": PLATFORM,
         "inputs": [_describe(spec) for spec in manifest.inputs],
         "outputs": [_describe(spec) for spec in manifest.outputs],
     }
 
 
-def model_config(served: ServedBundle) -> Json:
-    """The model's configuration; under ``parameters``, what each route takes."""
+def model_config(served: ServedBundle, versions: Sequence[str]) -> Json:
+    """The model's configuration; under ``parameters``, what each route takes.
+
+    Args:
+        served: one version.
+        versions: of all that are served.
+    """
     manifest = served.manifest
     return {
         "name": manifest.name,
         "platform": PLATFORM,
         "backend": "onnxruntime",
-        "version_policy": {"latest": {"num_versions": 1}},
+        "version_policy": {"specific": {"versions": [int(version) for version in versions]}},
         "max_batch_size": 0,
         "input": [_configure(spec) for spec in manifest.inputs],
         "output": [_configure(spec) for spec in manifest.outputs],
@@ -76,9 +85,13 @@ def model_config(served: ServedBundle) -> Json:
     }
 
 
-def repository_index(manifest: Manifest) -> list[Json]:
-    """Every model that this server has: it serves one, and it is ready."""
-    return [{"name": manifest.name, "version": VERSION, "state": "READY", "reason": ""}]
+def repository_index(bundles: Iterable[ServedBundle]) -> list[Json]:
+    """Every model and version that this server has: all of them are ready."""
+    versions = dict.fromkeys((bundle.name, bundle.version) for bundle in bundles)
+    return [
+        {"name": name, "version": version, "state": "READY", "reason": ""}
+        for name, version in versions
+    ]
 
 
 def _route(route: Route) -> Json:

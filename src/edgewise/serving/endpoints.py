@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgewise.serving.descriptions import DIGEST_FIELD, VERSION, package_version
+from edgewise.serving.descriptions import DIGEST_FIELD, package_version
 from edgewise.tensors import OIP_DATATYPES
 from edgewise.wire import HEADER_LENGTH_FIELD
 
@@ -93,7 +93,7 @@ ENDPOINTS = (
     Endpoint(
         paths=tuple(f"{path}/stats" for path in _BOTH),
         answer="statistics",
-        summary="What the model has done in this process",
+        summary="What the model, or one version of it, has done in this process",
         reply="Statistics",
         refusals=(404,),
     ),
@@ -135,16 +135,20 @@ ENDPOINTS = (
 )
 
 
-def openapi(endpoints: Sequence[Endpoint] = ENDPOINTS, *, model: str) -> Schema:
+def openapi(
+    endpoints: Sequence[Endpoint] = ENDPOINTS, *, model: str, version: str = "1"
+) -> Schema:
     """The OpenAPI 3.1 description of a server.
 
     Args:
         endpoints: what it answers.
-        model: the name of its model, given as the example.
+        model: the name of one of its models, given as the example.
+        version: one of that model's, likewise.
 
     >>> sorted(openapi(model="tiny")["paths"])[:2]
     ['/v2', '/v2/health/live']
     """
+    examples = {"model": model, "version": version}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -153,7 +157,7 @@ def openapi(endpoints: Sequence[Endpoint] = ENDPOINTS, *, model: str) -> Schema:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
-            path: {endpoint.method.lower(): _operation(endpoint, path, model)}
+            path: {endpoint.method.lower(): _operation(endpoint, path, examples)}
             for endpoint in endpoints
             for path in endpoint.paths
         },
@@ -161,8 +165,7 @@ def openapi(endpoints: Sequence[Endpoint] = ENDPOINTS, *, model: str) -> Schema:
     }
 
 
-def _operation(endpoint: Endpoint, path: str, model: str) -> Schema:
-    values = {"model": model, "version": VERSION}
+def _operation(endpoint: Endpoint, path: str, values: Mapping[str, str]) -> Schema:
     refusals = endpoint.refusals if endpoint.is_open else (401, *endpoint.refusals)
     named = [name for name in values if f"{{{name}}}" in path]
     operation: Schema = {
@@ -362,6 +365,6 @@ _SCHEMAS: Schema = {
                 )
             ),
         },
-        {"id": _TEXT, "parameters": _PARAMETERS},
+        {"model_version": _TEXT, "id": _TEXT, "parameters": _PARAMETERS},
     ),
 }

@@ -13,7 +13,7 @@ from edgewise.records import parse_json
 from edgewise.serving.access import Access
 from edgewise.serving.compression import inflate, refuse_compression, request_encoding
 from edgewise.serving.jsontensors import binary_frame, max_json_bytes
-from edgewise.serving.parts import ServedBundle
+from edgewise.serving.offers import Offer
 from edgewise.serving.requests import (
     Infer,
     choose_route,
@@ -49,7 +49,7 @@ class Announced:
         return self.body_bytes + (self.limit_bytes if self.encoding else 0)
 
 
-def read_announced(headers: Headers, served: ServedBundle) -> Announced:
+def read_announced(headers: Headers, offer: Offer) -> Announced:
     """Check everything that can be checked before a byte of the body is kept.
 
     Raises:
@@ -57,8 +57,8 @@ def read_announced(headers: Headers, served: ServedBundle) -> Announced:
     """
     encoding = request_encoding(headers)
     is_json = HEADER_LENGTH_FIELD not in headers
-    limit = max_json_bytes(part.route for part in served.routes) if is_json else 0
-    limit = max(limit, served.max_body_bytes)
+    limit = max_json_bytes(offer.routes) if is_json else 0
+    limit = max(limit, offer.max_body_bytes)
     body_bytes = declared_bytes(headers, limit_bytes=limit)
     start = None
     if not is_json:
@@ -87,20 +87,20 @@ async def read_small_body(request: Request, *, access: Access) -> None:
         )
 
 
-async def read_tensors(body: memoryview, announced: Announced, served: ServedBundle) -> Infer:
+async def read_tensors(body: memoryview, announced: Announced, offer: Offer) -> Infer:
     """The request, checked; what takes time is done beside the event loop.
 
     Raises:
-        BadInput: when it is not one that a route of this bundle takes.
-        HTTPException: when its stream is broken or too long, or it is for another bundle.
+        BadInput: when it is not one that a route of its bundle takes.
+        HTTPException: when its stream is broken or too long, or its bundle is not there.
     """
     if (
         announced.encoding is None
         and announced.header_bytes is not None
         and not body_has_json(body, announced.header_bytes)
     ):
-        return read_infer(body, served, header_bytes=announced.header_bytes)
-    return await anyio.to_thread.run_sync(_read, body, announced, served)
+        return read_infer(body, offer, header_bytes=announced.header_bytes)
+    return await anyio.to_thread.run_sync(_read, body, announced, offer)
 
 
 def body_has_json(body: memoryview, start: int) -> bool:
@@ -113,30 +113,28 @@ def body_has_json(body: memoryview, start: int) -> bool:
     return b'"data"' in head or b"\\u" in head  # a key may be written with escapes
 
 
-def _read(body: memoryview, announced: Announced, served: ServedBundle) -> Infer:
+def _read(body: memoryview, announced: Announced, offer: Offer) -> Infer:
     if announced.encoding is not None:
-        body = _inflate(body, announced, served, announced.encoding)
+        body = _inflate(body, announced, offer, announced.encoding)
     start = len(body) if announced.header_bytes is None else announced.header_bytes
-    bounds = [bound for part in served.routes for bound in part.route.boundary]
+    bounds = [bound for route in offer.routes for bound in route.boundary]
     frame, start = binary_frame(body, header_bytes=start, bounds=bounds)
-    return read_infer(frame, served, header_bytes=start)
+    return read_infer(frame, offer, header_bytes=start)
 
 
-def _inflate(
-    body: memoryview, announced: Announced, served: ServedBundle, encoding: str
-) -> memoryview:
+def _inflate(body: memoryview, announced: Announced, offer: Offer, encoding: str) -> memoryview:
     """All-raw requests may stand for what their own route takes, and no byte more."""
     start = announced.header_bytes
 
     def limit_of(head: bytes) -> int:
         if start is None or len(head) < start or body_has_json(memoryview(head), start):
             return announced.limit_bytes
-        return _route_bytes(head, served)
+        return _route_bytes(head, offer)
 
     return inflate(body, encoding, head_bytes=start or 1, limit_of=limit_of)
 
 
-def _route_bytes(head: bytes, served: ServedBundle) -> int:
+def _route_bytes(head: bytes, offer: Offer) -> int:
     header = read_header(head, body_bytes=None, key="inputs")
-    check_bounds(header, choose_route(header, served).route.boundary)
+    check_bounds(header, choose_route(header, offer.choose(header)).route.boundary)
     return len(head) + sum(tensor.nbytes for tensor in header.tensors)

@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgewise.errors import BadInput
@@ -105,6 +105,28 @@ class KeyRing:
         digest = hashlib.sha256(key.encode(errors="replace")).hexdigest()
         right = hmac.compare_digest(digest, entry.sha256 if entry else _NO_HASH)
         return entry if right else None
+
+    def shared_by(self, workers: int) -> KeyRing:
+        """What each of several workers lets in: the same keys, with a part of every limit.
+
+        Together they let through no more than the limits say, except that a key may always have
+        one request at each.
+
+        >>> entry = KeyEntry(name="a", prefix="0" * 8, sha256="0" * 64, items_per_s=10.0)
+        >>> KeyRing((entry,)).shared_by(4).entries[0].items_per_s
+        2.5
+        """
+        return KeyRing(tuple(_part(entry, workers) for entry in self.entries))
+
+
+def _part(entry: KeyEntry, workers: int) -> KeyEntry:
+    items, compute, at_once = entry.items_per_s, entry.compute_ms_per_s, entry.concurrent
+    return replace(
+        entry,
+        items_per_s=None if items is None else items / workers,
+        compute_ms_per_s=None if compute is None else compute / workers,
+        concurrent=None if at_once is None else max(1, at_once // workers),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

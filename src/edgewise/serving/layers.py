@@ -16,7 +16,7 @@ from edgewise.serving.gate import Gate
 from edgewise.serving.logs import RequestLog
 from edgewise.serving.metrics import Meters, build_labels
 from edgewise.serving.observing import Observer
-from edgewise.serving.parts import ServedBundle
+from edgewise.serving.repository import Repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +36,11 @@ class Layers:
     log: RequestLog
 
 
-def build_layers(served: ServedBundle, *, access: Access) -> Layers:
+def build_layers(repository: Repository, *, access: Access) -> Layers:
     """The layers of one server.
 
     Args:
-        served: names what metrics are about.
+        repository: what metrics are about.
         access: who is let in, and what an operator chose.
 
     Raises:
@@ -56,11 +56,13 @@ def build_layers(served: ServedBundle, *, access: Access) -> Layers:
         clock=time.monotonic,
         name_keys=chosen.name_keys,
     )
-    model = served.manifest.name
-    build = build_labels(version=package_version(), model=model, bundle_digest=served.digest)
-    meters = (
-        Meters(model=model, build=build, name_keys=chosen.name_keys) if chosen.metrics else None
-    )
+    meters = None
+    if chosen.metrics:
+        meters = Meters(
+            served=lambda: repository.snapshot.bundles,
+            build=build_labels(version=package_version()),
+            name_keys=chosen.name_keys,
+        )
     middleware = (
         Middleware(Observer, log=log, meters=meters, clock=time.perf_counter),
         Middleware(Guard, access=access),

@@ -112,6 +112,8 @@ class RequestLog:
         fields: dict[str, Value] = {
             "id": account.id,
             "endpoint": account.endpoint,
+            "model": account.model,
+            "version": account.version,
             "route": account.route,
             "status": account.status,
             "refused": account.refused,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from edgewise.serving.canary import Canary
 from edgewise.serving.keys import KeyRing
 
 
@@ -31,6 +32,10 @@ class Operations:
         tls: serve HTTPS with it.
         notice_s: after SIGTERM, not ready but answering for so long.
         drain_s: afterwards, what is under way may take so long.
+        canaries: versions on trial.
+        keep_previous: bundles of each name that answer on after others replaced them on SIGHUP.
+        workers: processes that answer; each has the limits of ``Access`` for itself, and an equal
+            part of every key's budget.
 
     >>> Operations().log.value
     'off'
@@ -44,3 +49,6 @@ class Operations:
     tls: ssl.SSLContext | None = None
     notice_s: float = 0.0
     drain_s: float = 10.0
+    canaries: tuple[Canary, ...] = ()
+    keep_previous: int = 1
+    workers: int = 1

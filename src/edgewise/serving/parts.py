@@ -52,6 +52,16 @@ class ServedBundle:
     routes: tuple[ServedRoute, ...]
     max_body_bytes: int
 
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        """Of the model, as it stands in a path."""
+        return str(self.manifest.version)
+
 
 def load_bundle(bundle: Bundle, *, threads: int) -> ServedBundle:
     """Load and run once every network that requests may need.

@@ -35,19 +35,19 @@ class RunningServer:
 
 @contextlib.contextmanager
 def server_process(
-    bundle_path: Path | str,
+    bundle_paths: Path | str | Sequence[Path | str],
     *,
     threads: int = 1,
     ready_timeout_s: float = 60.0,
     options: Sequence[str] = (),
 ) -> Iterator[RunningServer]:
-    """Serve a bundle on a free port of the loopback interface.
+    """Serve bundles on a free port of the loopback interface.
 
     The process ends with the block, and also when this process ends in any way: it watches the
     pipe that it is given as standard input.
 
     Args:
-        bundle_path: a folder that ``edgewise plan -o`` wrote.
+        bundle_paths: a folder that ``edgewise plan -o`` wrote, or several.
         threads: threads of one engine run.
         ready_timeout_s: how long loading may take.
         options: further options of ``python -m edgewise.serving``.
@@ -55,7 +55,8 @@ def server_process(
     Raises:
         EdgewiseError: with the server's own words when it does not get ready.
     """
-    command = [sys.executable, "-m", "edgewise.serving", str(bundle_path), "--port=0"]
+    paths = [bundle_paths] if isinstance(bundle_paths, Path | str) else bundle_paths
+    command = [sys.executable, "-m", "edgewise.serving", *map(str, paths), "--port=0"]
     command += [f"--threads={threads}", "--end-with-stdin", *options]
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(

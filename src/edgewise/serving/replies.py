@@ -51,6 +51,7 @@ def encode_outputs(message: Message, *, binary: frozenset[str]) -> Reply:
     ]
     header = {
         "model_name": message.model,
+        **({"model_version": message.version} if message.version else {}),
         **({"id": message.id} if message.id else {}),
         **({"parameters": dict(message.parameters)} if message.parameters else {}),
         "outputs": outputs,

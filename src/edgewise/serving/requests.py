@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from edgewise.errors import BadInput
 from edgewise.serving.access import Access, only, refusal
 from edgewise.serving.asked import fits, read_asked, read_deadline_us, words
-from edgewise.serving.descriptions import DIGEST_FIELD
+from edgewise.serving.offers import Offer
 from edgewise.serving.parts import ServedBundle, ServedRoute
 from edgewise.wire import (
     HEADER_LENGTH_FIELD,
@@ -36,13 +36,15 @@ class Infer:
     """One request, checked.
 
     Args:
-        served: the route that answers.
+        bundle: that answers.
+        served: the route of it.
         message: tensors as views into the body, with id and parameters.
         outputs: names of the outputs to return, in order.
         binary: those that go back as raw bytes; the others as JSON.
         deadline_us: how long the answer is wanted from its arrival on; ``None`` for ever.
     """
 
+    bundle: ServedBundle
     served: ServedRoute
     message: Message
     outputs: tuple[str, ...]
@@ -144,41 +146,30 @@ def _short_body(body_bytes: int) -> Exception:
     )
 
 
-def read_infer(body: memoryview, served: ServedBundle, *, header_bytes: int) -> Infer:
-    """Check a frame against the bundle, and name the route that answers it.
+def read_infer(body: memoryview, offer: Offer, *, header_bytes: int) -> Infer:
+    """Check a frame against the bundle that it is for, and name the route that answers it.
 
     Raises:
-        BadInput: when the frame is not one that a route of this bundle takes.
+        BadInput: when the frame is not one that a route of that bundle takes.
         HTTPException: 409 when it is for another bundle.
     """
     raw = body[:header_bytes]
     header = read_header(raw, body_bytes=len(body), key="inputs")
-    _check_bundle(header, served)
+    bundle = offer.choose(header)
     deadline_us = read_deadline_us(header.parameters)
-    route = choose_route(header, served)
+    route = choose_route(header, bundle)
     check_bounds(header, route.route.boundary)
     names = tuple(spec.name for spec in route.engine.outputs)
     asked = read_asked(bytes(raw)).among(names)
     message = read_message(body, header, header_bytes=header_bytes)
     return Infer(
+        bundle=bundle,
         served=route,
         message=message,
         outputs=asked.outputs,
         binary=asked.binary,
         deadline_us=deadline_us,
     )
-
-
-def _check_bundle(header: Header, served: ServedBundle) -> None:
-    asked = header.parameters.get("bundle", served.digest)
-    if asked != served.digest:
-        raise refusal(
-            409,
-            expected=f"a request for the bundle {served.digest[:12]}, which this server serves",
-            found=f"one for the bundle {str(asked)[:12]!r}",
-            remedy="connect to the server of your bundle, or download this one",
-            headers={DIGEST_FIELD: served.digest},
-        )
 
 
 def choose_route(header: Header, served: ServedBundle) -> ServedRoute:

@@ -60,7 +60,7 @@ def test_paths(suffix: str, line: str):
     known = answer(http(b'{"name": "a b"}', Edgewise_Bundle="f" * 64))
     with LyingServer(greet=known, infer=answer(b"")).running() as server:
         link = HttpLink(server.url + suffix)
-        assert link.served_bundle("a b", timeout_s=20) == "f" * 64
+        assert link.served_bundle("a b", "f" * 64, timeout_s=20) == "f" * 64
         link.close()
     assert [seen.line for seen in server.seen] == [line]
 
@@ -71,7 +71,7 @@ def test_a_digest_that_is_none_is_not_shown(digest: str):
     known = answer(http(b'{"name": "a"}', Edgewise_Bundle=digest))
     with LyingServer(greet=known, infer=answer(b"")).running() as server:
         link = HttpLink(server.url)
-        assert link.served_bundle("a", timeout_s=20) == ""
+        assert link.served_bundle("a", "f" * 64, timeout_s=20) == ""
         link.close()
 
 
@@ -81,9 +81,9 @@ def test_a_closed_link_starts_anew():
     with LyingServer(greet=known, infer=answer(b"")).running() as server:
         link = HttpLink(server.url)
         for _ in range(2):
-            link.served_bundle("a", timeout_s=20)
+            link.served_bundle("a", "f" * 64, timeout_s=20)
         link.close()
-        link.served_bundle("a", timeout_s=20)
+        link.served_bundle("a", "f" * 64, timeout_s=20)
         link.close()
     assert server.connections == 2
 
@@ -108,7 +108,7 @@ def test_no_time_left_is_a_time_out_before_anything_is_sent():
 @pytest.mark.net
 def test_an_unknown_name_is_told():
     with pytest.raises(LinkFailed, match=r"^the server's name is not known$"):
-        HttpLink("http://no-such-host.invalid").served_bundle("a", timeout_s=20)
+        HttpLink("http://no-such-host.invalid").served_bundle("a", "f" * 64, timeout_s=20)
 
 
 @pytest.mark.parametrize(

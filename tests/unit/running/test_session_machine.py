@@ -4,27 +4,27 @@ from dataclasses import replace
 
 import pytest
 
-from edgewise.running.machine import (
+from edgewise.running.events import (
     Action,
     AnswerNow,
     Asked,
     Cancelled,
     Event,
+    Fault,
     GiveUp,
     HeadDone,
-    Health,
+    HedgeDue,
     LocalDone,
-    Phase,
+    Refuse,
     RemoteFailed,
     ReplyArrived,
     RunFallback,
     RunHead,
     Send,
-    State,
     TimedOut,
     Unreachable,
-    step,
 )
+from edgewise.running.machine import Health, Phase, State, step
 
 
 def asked(request: int = 1, now_s: float = 0.0, **changes: object) -> Asked:
@@ -55,14 +55,21 @@ def after(*events: Event) -> State:
 
 HEAD = after(asked())
 REMOTE = after(asked(), HeadDone(now_s=1, request=1))
+HEDGED = after(asked(hedge_s=1.5), HeadDone(now_s=1, request=1), HedgeDue(now_s=1.5, request=1))
 LOCAL = after(
     asked(), HeadDone(now_s=1, request=1), RemoteFailed(now_s=2, request=1, why="it is gone")
 )
 IDLE = after(asked(remote=False), HeadDone(now_s=1, request=1))
-PHASES = {Phase.HEAD: HEAD, Phase.REMOTE: REMOTE, Phase.LOCAL: LOCAL, Phase.IDLE: IDLE}
+PHASES = {
+    Phase.HEAD: HEAD,
+    Phase.REMOTE: REMOTE,
+    Phase.HEDGED: HEDGED,
+    Phase.LOCAL: LOCAL,
+    Phase.IDLE: IDLE,
+}
 
 
-def test_the_four_phases_are_reached():
+def test_every_phase_is_reached():
     assert {phase: state.phase for phase, state in PHASES.items()} == {p: p for p in Phase}
 
 
@@ -184,7 +191,7 @@ def test_a_session_that_nobody_greeted_starts_offline():
     assert state.retry_at_s == 6.0
 
 
-@pytest.mark.parametrize("phase", [Phase.HEAD, Phase.REMOTE, Phase.LOCAL])
+@pytest.mark.parametrize("phase", [Phase.HEAD, Phase.REMOTE, Phase.HEDGED, Phase.LOCAL])
 def test_a_greeting_that_fails_in_the_middle_of_a_request_changes_nothing(phase: Phase):
     assert step(PHASES[phase], Unreachable(now_s=9, why="?")) == (PHASES[phase], None)
 
@@ -209,10 +216,11 @@ def test_a_newer_request_takes_the_place_of_an_unfinished_one(phase: Phase):
 
 MEANT_FOR = {
     HeadDone(now_s=9, request=1): {Phase.HEAD},
-    ReplyArrived(now_s=9, request=1): {Phase.REMOTE},
-    RemoteFailed(now_s=9, request=1, why="?"): {Phase.REMOTE},
-    TimedOut(now_s=9, request=1): {Phase.REMOTE},
-    LocalDone(now_s=9, request=1): {Phase.LOCAL},
+    ReplyArrived(now_s=9, request=1): {Phase.REMOTE, Phase.HEDGED},
+    RemoteFailed(now_s=9, request=1, why="?"): {Phase.REMOTE, Phase.HEDGED},
+    TimedOut(now_s=9, request=1): {Phase.REMOTE, Phase.HEDGED},
+    HedgeDue(now_s=9, request=1): {Phase.REMOTE},
+    LocalDone(now_s=9, request=1): {Phase.LOCAL, Phase.HEDGED},
 }
 
 
@@ -222,7 +230,9 @@ def test_an_event_counts_in_its_phase_alone(phase: Phase, event: Event):
     state, action = step(PHASES[phase], event)
     if phase in MEANT_FOR[event]:
         assert state != PHASES[phase]
-        assert action is not None
+        failed = isinstance(event, RemoteFailed | TimedOut)
+        # While the device answers already, the cloud's failure asks for nothing more.
+        assert (action is None) == (phase is Phase.HEDGED and failed)
     else:
         assert (state, action) == (PHASES[phase], None)
 
@@ -254,3 +264,101 @@ def test_a_reply_that_comes_after_its_time_out_is_not_the_next_request_s():
     )
     assert actions[-1] is None
     assert (state.phase, state.request) == (Phase.REMOTE, 2)
+
+
+# Hedges, slowness, odd inputs, second tries, deadlines
+
+
+def device_first(request: int, now_s: float) -> tuple[Event, ...]:
+    return (
+        asked(request, now_s=now_s, hedge_s=0.25),
+        HeadDone(now_s=now_s, request=request),
+        HedgeDue(now_s=now_s + 0.25, request=request),
+        LocalDone(now_s=now_s + 0.5, request=request),
+    )
+
+
+def test_the_hedge_counts_from_the_question_and_is_due_at_once_when_the_head_took_long():
+    _, actions = play(asked(hedge_s=1.0), HeadDone(now_s=0.75, request=1))
+    assert actions[1] == Send(timeout_s=1.5, hedge_s=0.25)
+    _, actions = play(asked(hedge_s=1.0), HeadDone(now_s=3, request=1))
+    assert actions[1] == Send(timeout_s=1.5, hedge_s=0.0)
+
+
+def test_the_cloud_is_slow_when_the_device_was_first_and_the_reply_then_changes_nothing():
+    state, actions = play(*device_first(1, 0.0))
+    assert actions[2:] == [
+        RunFallback(),
+        AnswerNow(fallback=True, reason="the device was first (no answer within 0.50 s)"),
+    ]
+    assert (state.health, state.why) == (Health.SLOW, "no answer within 0.50 s")
+    assert step(state, ReplyArrived(now_s=1, request=1)) == (state, None)
+
+
+def test_a_reply_during_the_hedge_wins_and_the_cloud_is_slow():
+    state, action = step(HEDGED, ReplyArrived(now_s=1.75, request=1))
+    assert action == AnswerNow(fallback=False, reason="fastest")
+    assert (state.health, state.why) == (Health.SLOW, "an answer took 1.75 s")
+    assert step(state, LocalDone(now_s=2, request=1)) == (state, None)
+
+
+def test_only_the_third_slow_answer_in_a_row_rests_the_cloud():
+    twice, _ = play(*device_first(1, 0.0), *device_first(2, 1.0))
+    assert step(twice, asked(3, now_s=1.75))[1] == RunHead()
+    thrice, _ = play(*device_first(3, 2.0), state=twice)
+    state, action = step(thrice, asked(4, now_s=3.0))
+    assert action == RunFallback()
+    assert state.reason == "the cloud is slow (no answer within 0.50 s); next try in 1 s"
+
+
+def test_a_failure_during_the_hedge_is_told_with_the_device_s_answer():
+    state, actions = play(
+        RemoteFailed(now_s=2, request=1, why="it is gone"),
+        LocalDone(now_s=3, request=1),
+        state=HEDGED,
+    )
+    assert actions == [None, AnswerNow(fallback=True, reason="the cloud failed (it is gone)")]
+    assert state.health is Health.OFFLINE
+
+
+def test_one_odd_input_does_not_rest_the_cloud_and_three_in_a_row_do():
+    state, healths = State(), []
+    for request in (1, 2, 3):
+        state, actions = play(
+            asked(request, now_s=request),
+            HeadDone(now_s=request, request=request),
+            RemoteFailed(now_s=request, request=request, why="400", fault=Fault.INPUT),
+            LocalDone(now_s=request, request=request),
+            state=state,
+        )
+        healths.append(state.health)
+        if request == 1:
+            words = "the cloud refused this input (400)"
+            assert actions[-1] == AnswerNow(fallback=True, reason=words)
+    assert healths == [Health.ONLINE, Health.ONLINE, Health.OFFLINE]
+
+
+def test_at_most_a_fifth_of_the_requests_is_sent_twice():
+    state, sends = State(), 0
+    for request in range(1, 101):
+        state, actions = play(
+            asked(request, now_s=100.0 * request, fallback=False),
+            HeadDone(now_s=100.0 * request, request=request),
+            RemoteFailed(now_s=100.0 * request, request=request, why="broke", again=True),
+            RemoteFailed(now_s=100.0 * request, request=request, why="broke", again=True),
+            state=state,
+        )
+        sends += sum(isinstance(action, Send) for action in actions)
+    assert sends == 120
+
+
+def test_an_infeasible_deadline_is_refused_at_once_or_said():
+    late = asked(deadline_s=0.1, best_s=0.25, refuse=True)
+    state, action = step(State(), late)
+    assert action == Refuse(best_s=0.25)
+    assert (state.phase, state.request) == (Phase.IDLE, 1)
+    state, action = step(State(), replace(late, refuse=False))
+    assert action == RunHead()
+    words = "no answer can be there within 0.10 s, at best within 0.25 s"
+    assert state.reason == f"fastest; {words}"
+    assert step(State(), replace(late, deadline_s=0.25))[1] == RunHead()

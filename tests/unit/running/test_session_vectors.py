@@ -15,21 +15,22 @@ from typing import Any, get_args
 import pytest
 
 from edgewise.records import parse_json, read_record, write_record
-from edgewise.running import machine
-from edgewise.running.machine import (
+from edgewise.running import events as kinds
+from edgewise.running.events import (
     Action,
     Asked,
     Cancelled,
     Event,
+    Fault,
     HeadDone,
+    HedgeDue,
     LocalDone,
     RemoteFailed,
     ReplyArrived,
-    State,
     TimedOut,
     Unreachable,
-    step,
 )
+from edgewise.running.machine import State, step
 
 FOLDER = Path(__file__).parents[3] / "vectors/session"
 
@@ -53,6 +54,30 @@ def _failed_request(request: int, now_s: float) -> tuple[Event, ...]:
         HeadDone(now_s=now_s + 0.0625, request=request),
         TimedOut(now_s=now_s + 1.0625, request=request),
         LocalDone(now_s=now_s + 1.25, request=request),
+    )
+
+
+def _hedged(request: int, now_s: float, *last: Event) -> tuple[Event, ...]:
+    """A request whose hedge is due; what comes then."""
+    return (
+        _asked(request, now_s, deadline_s=0.5, hedge_s=0.25),
+        HeadDone(now_s=now_s + 0.0625, request=request),
+        HedgeDue(now_s=now_s + 0.25, request=request),
+        *last,
+    )
+
+
+def _device_first(request: int, now_s: float) -> tuple[Event, ...]:
+    return _hedged(request, now_s, LocalDone(now_s=now_s + 0.375, request=request))
+
+
+def _refused(request: int, now_s: float, **changes: Any) -> tuple[Event, ...]:
+    failure = RemoteFailed(now_s=now_s + 0.25, request=request, why="the server answered 400")
+    return (
+        _asked(request, now_s),
+        HeadDone(now_s=now_s + 0.0625, request=request),
+        replace(failure, **changes),
+        LocalDone(now_s=now_s + 0.5, request=request),
     )
 
 
@@ -126,6 +151,66 @@ SCRIPTS: dict[str, Sequence[Event]] = {
         HeadDone(now_s=2.5, request=3),
         Cancelled(now_s=2.75, request=3),
     ),
+    "hedge-the-cloud-wins-then-the-device": (
+        *_hedged(1, 0.0, ReplyArrived(now_s=0.375, request=1), LocalDone(now_s=0.5, request=1)),
+        *_hedged(2, 1.0, LocalDone(now_s=1.375, request=2), ReplyArrived(now_s=1.5, request=2)),
+        _asked(3, 2.0, deadline_s=0.5, hedge_s=0.25),
+        HeadDone(now_s=2.0625, request=3),
+        ReplyArrived(now_s=2.125, request=3),
+        HedgeDue(now_s=2.25, request=3),
+    ),
+    "hedge-and-the-cloud-fails": (
+        *_hedged(
+            1,
+            0.0,
+            RemoteFailed(now_s=0.3125, request=1, why="the connection broke"),
+            ReplyArrived(now_s=0.34375, request=1),
+            LocalDone(now_s=0.375, request=1),
+        ),
+        *_hedged(2, 2.0, TimedOut(now_s=3.0625, request=2), LocalDone(now_s=3.125, request=2)),
+    ),
+    "hedge-after-a-slow-device-part": (
+        _asked(1, 0.0, deadline_s=0.5, hedge_s=0.25),
+        HeadDone(now_s=0.375, request=1),
+        HedgeDue(now_s=0.375, request=1),
+        LocalDone(now_s=0.5, request=1),
+    ),
+    "slow-three-times-then-resting-then-online": (
+        *_device_first(1, 0.0),
+        *_device_first(2, 1.0),
+        *_device_first(3, 2.0),
+        _asked(4, 3.0, deadline_s=0.5, hedge_s=0.25),
+        LocalDone(now_s=3.125, request=4),
+        *_device_first(5, 3.5),
+        _asked(6, 6.0, deadline_s=0.5, hedge_s=0.25),
+        HeadDone(now_s=6.0625, request=6),
+        ReplyArrived(now_s=6.125, request=6),
+    ),
+    "one-refused-input-rests-nothing-three-do": tuple(
+        event
+        for i in range(4)
+        for event in _refused(i + 1, float(i), **({} if i == 3 else {"fault": Fault.INPUT}))
+    ),
+    "an-infeasible-deadline": (
+        _asked(1, 0.0, deadline_s=0.125, best_s=0.25, refuse=True),
+        HeadDone(now_s=0.0625, request=1),
+        _asked(2, 1.0, deadline_s=0.125, best_s=0.25),
+        HeadDone(now_s=1.0625, request=2),
+        ReplyArrived(now_s=1.25, request=2),
+        _asked(3, 2.0, deadline_s=0.25, best_s=0.25, refuse=True),
+    ),
+    "a-fifth-of-the-requests-may-be-sent-twice": tuple(
+        event
+        for i in range(6)
+        for event in (
+            _asked(i + 1, 40.0 * i, fallback=False),
+            HeadDone(now_s=40.0 * i + 0.0625, request=i + 1),
+            RemoteFailed(
+                now_s=40.0 * i + 0.125, request=i + 1, why="the connection broke", again=True
+            ),
+            ReplyArrived(now_s=40.0 * i + 0.25, request=i + 1),
+        )
+    ),
     "nobody-at-the-start": (
         Unreachable(now_s=5.0, why="there is no way to the server"),
         _asked(1, 5.25),
@@ -154,7 +239,7 @@ def _play(events: Sequence[Event]) -> list[dict[str, Any]]:
 
 
 def _read_event(data: dict[str, Any]) -> Event:
-    kind = getattr(machine, data["type"])
+    kind = getattr(kinds, data["type"])
     assert kind in get_args(Event)
     members = {key: value for key, value in data.items() if key != "type"}
     return read_record(kind, members, where="the event")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from edgewise.bundle import Coefficients, Route, RouteKind
 from edgewise.errors import BadInput
+from edgewise.serving.account import Account
 from edgewise.serving.asked import Asked, fits, read_asked, read_deadline_us
 from edgewise.serving.counting import Counts
 from edgewise.wire import Parameters
@@ -107,11 +110,12 @@ def test_a_cut_is_named_by_its_tensors() -> None:
 def test_counts_are_sums_in_nanoseconds() -> None:
     ticks = iter([0.0, 2.0, 10.0, 13.0])
     counts = Counts(elapsed_s=lambda: next(ticks), now_s=lambda: 1.5)
-    with counts.request():
-        counts.ran(items=4, executions=0, queue_s=0.25, compute_infer_s=1.0)
-    with pytest.raises(KeyError), counts.request():
+    account = Account(model="m", version="1")
+    with counts.request(account):
+        counts.ran(account, items=4, executions=0, queue_s=0.25, compute_infer_s=1.0)
+    with pytest.raises(KeyError), counts.request(account):
         raise KeyError
-    found = counts.statistics("m", "1")
+    found = _entry(counts, "1")
     assert (found["inference_count"], found["execution_count"]) == (4, 0)
     assert found["last_inference"] == 1500
     stats = found["inference_stats"]
@@ -120,3 +124,20 @@ def test_counts_are_sums_in_nanoseconds() -> None:
     assert stats["fail"] == {"count": 1, "ns": 3_000_000_000}
     assert stats["queue"] == {"count": 1, "ns": 250_000_000}
     assert stats["compute_output"] == {"count": 0, "ns": 0}
+
+
+def test_a_request_counts_for_the_version_that_it_turns_out_to_be_for() -> None:
+    counts = Counts()
+    account = Account(model="m", version="1")
+    with counts.request(account):
+        account.version = "2"
+        counts.ran(account)
+    assert _entry(counts, "1")["inference_count"] == 0
+    assert _entry(counts, "2")["inference_count"] == 1
+    assert _entry(counts, "2")["inference_stats"]["success"]["count"] == 1
+
+
+def _entry(counts: Counts, version: str) -> dict[str, Any]:
+    statistics: Any = counts.statistics([("m", version)])
+    (entry,) = statistics["model_stats"]
+    return entry

@@ -113,3 +113,19 @@ def test_limits_that_are_none(limit: float) -> None:
     entry = {"name": "a", "prefix": "0" * 8, "sha256": "0" * 64}
     with pytest.raises(BadInput, match="limits above 0"):
         KeyEntry(**entry, compute_ms_per_s=limit)
+
+
+def test_workers_share_every_limit() -> None:
+    entry = KeyEntry(
+        name="a",
+        prefix="0" * 8,
+        sha256="0" * 64,
+        items_per_s=10.0,
+        compute_ms_per_s=500.0,
+        concurrent=5,
+    )
+    free = KeyEntry(name="b", prefix="1" * 8, sha256="0" * 64)
+    part, still_free = KeyRing((entry, free)).shared_by(4).entries
+    assert (part.items_per_s, part.compute_ms_per_s, part.concurrent) == (2.5, 125.0, 1)
+    assert still_free == free
+    assert KeyRing((entry,)).shared_by(8).entries[0].concurrent == 1

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from prometheus_client.parser import text_string_to_metric_families
 
+from edgewise.bundle import read_manifest
 from edgewise.serving.account import Account
 from edgewise.serving.metrics import BUCKETS_S, Meters, build_labels
 from edgewise.serving.observing import endpoint_of
+from edgewise.serving.parts import ServedBundle
 
-BUILD = build_labels(version="9", model="cats", bundle_digest="ab" * 32)
+BUILD = build_labels(version="9")
+MANIFEST = Path(__file__).resolve().parents[3] / "vectors" / "bundle" / "complete" / "bundle.json"
+CATS = (("model", "cats"), ("version", "1"))
+
+
+def _served(version: int) -> ServedBundle:
+    manifest = replace(read_manifest(MANIFEST.read_bytes()), name="cats", version=version)
+    return ServedBundle(manifest=manifest, digest="ab" * 32, routes=(), max_body_bytes=1)
+
+
+def _meters(*versions: int, name_keys: bool = False) -> Meters:
+    served = [_served(version) for version in versions or (1,)]
+    return Meters(served=lambda: served, build=BUILD, name_keys=name_keys)
 
 
 def _samples(meters: Meters) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -23,6 +40,8 @@ def _samples(meters: Meters) -> dict[tuple[str, tuple[tuple[str, str], ...]], fl
 def _infer(**changes: object) -> Account:
     settings = {
         "endpoint": "infer",
+        "model": "cats",
+        "version": "1",
         "route": "split",
         "codec": "int8",
         "items": 3,
@@ -36,12 +55,13 @@ def _infer(**changes: object) -> Account:
 
 
 def test_an_answer_is_counted_and_timed() -> None:
-    meters = Meters(model="cats", build=BUILD)
+    meters = _meters()
     meters.begin()
     meters.end(_infer())
     found = _samples(meters)
-    request = (("endpoint", "infer"), ("route", "split"), ("status", "200"))
-    split = (("route", "split"),)
+    infer = (("endpoint", "infer"), ("model", "cats"), ("route", "split"), ("status", "200"))
+    request = (*infer, ("version", "1"))
+    split = (("model", "cats"), ("route", "split"), ("version", "1"))
     assert found["edgewise_requests_total", request] == 1
     assert found["edgewise_items_total", split] == 3
     assert found["edgewise_request_seconds_sum", split] == 0.04
@@ -55,23 +75,20 @@ def test_an_answer_is_counted_and_timed() -> None:
 
 
 def test_triton_names_are_as_triton_writes_them() -> None:
-    meters = Meters(model="cats", build=BUILD)
-    refused = _infer(status=429, refused="budget", stages={})
-    for account in (_infer(), _infer(executions=0), refused):
+    meters = _meters()
+    for account in (_infer(), _infer(), _infer(status=429, refused="budget", stages={})):
         meters.begin()
         meters.end(account)
     found = _samples(meters)
-    cats = (("model", "cats"), ("version", "1"))
-    assert found["nv_inference_request_success", cats] == 2
-    assert found["nv_inference_request_failure", cats] == 1
-    assert found["nv_inference_count", cats] == 6
-    assert found["nv_inference_exec_count", cats] == 1
-    assert found["nv_inference_compute_infer_duration_us", cats] == 60_000
-    assert found["nv_inference_queue_duration_us", cats] == 2_000
+    assert found["nv_inference_request_success", CATS] == 2
+    assert found["nv_inference_request_failure", CATS] == 1
+    assert found["nv_inference_count", CATS] == 6
+    assert found["nv_inference_compute_infer_duration_us", CATS] == 60_000
+    assert found["nv_inference_queue_duration_us", CATS] == 2_000
 
 
 def test_refusals_have_reasons_and_no_times() -> None:
-    meters = Meters(model="cats", build=BUILD)
+    meters = _meters()
     meters.begin()
     meters.end(_infer(status=429, refused="budget", route="", stages={}))
     found = _samples(meters)
@@ -80,11 +97,33 @@ def test_refusals_have_reasons_and_no_times() -> None:
 
 
 def test_what_is_served_is_said() -> None:
-    found = _samples(Meters(model="cats", build=BUILD))
+    found = _samples(_meters())
     (labels,) = [dict(labels) for name, labels in found if name == "edgewise_build_info"]
     assert labels["version"] == "9"
     assert labels["model"] == "cats"
+    assert labels["model_version"] == "1"
     assert labels["bundle"] == "abababababab"
+
+
+def test_versions_are_counted_apart() -> None:
+    meters = _meters(1, 2)
+    meters.begin()
+    meters.end(_infer(version="2"))
+    found = _samples(meters)
+    new = (("model", "cats"), ("version", "2"))
+    assert found["edgewise_items_total", (new[0], ("route", "split"), new[1])] == 3
+    assert (found["nv_inference_count", new], found["nv_inference_count", CATS]) == (3, 0)
+    builds = [dict(labels) for name, labels in found if name == "edgewise_build_info"]
+    assert [labels["model_version"] for labels in builds] == ["1", "2"]
+
+
+def test_what_is_for_no_model_counts_for_none() -> None:
+    meters = _meters()
+    meters.begin()
+    meters.end(_infer(model="", version="", status=404))
+    found = _samples(meters)
+    assert found["nv_inference_request_failure", CATS] == 0
+    assert not [labels for name, labels in found if name[:3] == "nv_" and labels != CATS]
 
 
 def test_keys_are_named_only_when_asked() -> None:
@@ -93,19 +132,18 @@ def test_keys_are_named_only_when_asked() -> None:
 
 
 def _text(*, name_keys: bool) -> bytes:
-    meters = Meters(model="cats", build=BUILD, name_keys=name_keys)
+    meters = _meters(name_keys=name_keys)
     meters.begin()
     meters.end(_infer())
     return meters.text()
 
 
 def test_two_servers_of_one_process_count_apart() -> None:
-    first, second = (Meters(model="cats", build=BUILD) for _ in range(2))
+    first, second = (_meters() for _ in range(2))
     first.begin()
     first.end(_infer())
-    cats = (("model", "cats"), ("version", "1"))
-    assert _samples(first)["nv_inference_count", cats] == 3
-    assert _samples(second)["nv_inference_count", cats] == 0
+    assert _samples(first)["nv_inference_count", CATS] == 3
+    assert _samples(second)["nv_inference_count", CATS] == 0
 
 
 def test_buckets_rise() -> None:

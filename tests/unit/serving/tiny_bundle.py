@@ -100,7 +100,9 @@ def network(
     return model.SerializeToString()
 
 
-def write_tiny_bundle(folder: Path, *, seed: int = 0, name: str = "tiny") -> Bundle:
+def write_tiny_bundle(
+    folder: Path, *, seed: int = 0, name: str = "tiny", version: int = 1
+) -> Bundle:
     w = weights(seed)
     head = [
         helper.make_node("Conv", ["image", "conv", "bias"], ["mixed"]),
@@ -137,6 +139,7 @@ def write_tiny_bundle(folder: Path, *, seed: int = 0, name: str = "tiny") -> Bun
     manifest = Manifest(
         schema=SCHEMA,
         name=name,
+        version=version,
         model_digest="0" * 64,
         inputs=(IMAGE,),
         outputs=OUTPUTS,
