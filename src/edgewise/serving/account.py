@@ -32,8 +32,6 @@ class Account:
         route: of the bundle, once it is known.
         codec: of that route's payload.
         items: inputs in the request.
-        executions: 1 for the request that stands for its run of the network, 0 for those that
-            rode along.
         status: of the answer; ``None`` when nobody waited for it.
         refused: why, in a word from a short list; empty when it was not.
         stages: seconds by stage, as the answer says.
@@ -50,7 +48,6 @@ class Account:
     route: str = ""
     codec: str = ""
     items: int = 0
-    executions: int = 1
     status: int | None = None
     refused: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)

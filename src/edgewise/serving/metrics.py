@@ -220,11 +220,6 @@ _TRITON: tuple[tuple[str, str, Callable[[Account], float]], ...] = (
     ("nv_inference_request_failure", "Infer requests not answered.", lambda a: not _is_done(a)),
     ("nv_inference_count", "Inputs answered.", lambda a: a.items if _is_done(a) else 0),
     (
-        "nv_inference_exec_count",
-        "Runs of the network; inputs by runs are the mean batch.",
-        lambda a: a.executions if _is_done(a) else 0,
-    ),
-    (
         "nv_inference_request_duration_us",
         "Time of infer requests.",
         lambda a: a.total_s * 1e6 if _is_done(a) else 0.0,
