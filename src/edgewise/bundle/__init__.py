@@ -5,7 +5,7 @@ and their exact byte bounds, and what happens when the cloud is gone. Anything u
 refused. The digest of a bundle is the SHA-256 of its manifest.
 """
 
-from edgewise.bundle.folder import Bundle, describe_part, open_bundle, read_manifest, write_bundle
+from edgewise.bundle.folder import Bundle, ListedFile, open_bundle, read_manifest
 from edgewise.bundle.manifest import (
     MANIFEST,
     SCHEMA,
@@ -26,9 +26,21 @@ from edgewise.bundle.manifest import (
     Side,
     Signature,
 )
+from edgewise.bundle.probe import (
+    INPUT,
+    StoredAnswers,
+    encode_probe,
+    largest_gap,
+    probe_feeds,
+    probed_parts,
+    read_probe,
+    why_distrusted,
+)
 from edgewise.bundle.support import check_supported
+from edgewise.bundle.writing import describe_part, describe_probe, write_bundle
 
 __all__ = [
+    "INPUT",
     "MANIFEST",
     "SCHEMA",
     "Bundle",
@@ -39,6 +51,7 @@ __all__ = [
     "FallbackKind",
     "GivenAway",
     "Leakage",
+    "ListedFile",
     "Manifest",
     "Part",
     "PayloadCodec",
@@ -48,9 +61,17 @@ __all__ = [
     "RouteKind",
     "Side",
     "Signature",
+    "StoredAnswers",
     "check_supported",
     "describe_part",
+    "describe_probe",
+    "encode_probe",
+    "largest_gap",
     "open_bundle",
+    "probe_feeds",
+    "probed_parts",
     "read_manifest",
+    "read_probe",
+    "why_distrusted",
     "write_bundle",
 ]

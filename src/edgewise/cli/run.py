@@ -60,6 +60,8 @@ def execute(args: argparse.Namespace) -> int:
     results = []
     key = read_api_key(args.api_key_file, server=args.server)
     with connect(bundle, args.server, options=options, api_key=key, ca_path=args.ca) as session:
+        for part, why in session.distrusted.items():
+            note(f"not used on this machine: {part}: {why}")
         if args.slowdown > 1:
             note(f"emulating a device {args.slowdown:g} times slower than this machine")
         for name, answer in _answers(args, session, _read_inputs(files, bundle)):
@@ -68,7 +70,8 @@ def execute(args: argparse.Namespace) -> int:
                 print(_line(name, answer, bundle), flush=True)
     if args.json:
         every = [_result_json(name, answer, bundle) for name, answer in results]
-        print_json({"bundle": bundle.digest, "results": every})
+        distrusted = dict(session.distrusted)
+        print_json({"bundle": bundle.digest, "distrusted": distrusted, "results": every})
     elif len(results) > 1:
         print(_summary([answer for _, answer in results]))
     return 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
 from edgewise.bundle import Bundle, Route, RouteKind
-from edgewise.engines import EmulatedEngine, Engine, Pace, open_engine
+from edgewise.engines import EmulatedEngine, Engine, Pace
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.running.answer import Answer, InferenceSource
 from edgewise.running.choice import Choice, Policy, choose, named_choice
@@ -40,8 +40,8 @@ from edgewise.running.outbox_items import Receipt
 from edgewise.running.patience import within
 from edgewise.running.spans import Recorder
 from edgewise.running.submitting import Flushed, Submittable, Submitter
+from edgewise.running.trusting import open_trusted, trusted_routes
 from edgewise.running.usable import (
-    check_outputs,
     device_parts,
     fallback_route,
     usable_routes,
@@ -77,7 +77,8 @@ class Session:
         submitter: what ``submit`` hands over to; closed with the session.
 
     Raises:
-        BadInput: when the bundle's parts are broken, or the options leave no route.
+        BadInput: when the bundle's parts are broken, or the options leave no route, or none
+            whose part gives its stored answer on this machine.
     """
 
     def __init__(
@@ -98,8 +99,14 @@ class Session:
         self._clock = clock
         self._pace = Pace(slowdown=options.slowdown)
         self._reader = InputReader(self._manifest, self._pace)
-        self._routes = usable_routes(self._manifest, options, online=link is not None)
-        self._engines = self._open_engines()
+        routes = usable_routes(self._manifest, options, online=link is not None)
+        needed = device_parts(self._manifest, routes, options)
+        opened = open_trusted(bundle, needed, threads=options.threads)
+        self._distrusted = opened.distrusted
+        self._routes = trusted_routes(routes, opened.distrusted)
+        self._engines: dict[str, Engine] = {
+            name: EmulatedEngine(engine, self._pace) for name, engine in opened.engines.items()
+        }
         self._bounds = tuple(Bound.exactly(spec) for spec in self._manifest.outputs)
         self._state = State()
         if offline:
@@ -108,6 +115,11 @@ class Session:
         self._closed = False
         if submitter is not None:
             submitter.start()
+
+    @property
+    def distrusted(self) -> Mapping[str, str]:
+        """Parts that did not give their stored answer on this machine, and are not used: why."""
+        return self._distrusted
 
     def run(
         self, value: Input, *, deadline_s: float | None = None, route: str | None = None
@@ -187,16 +199,6 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _open_engines(self) -> dict[str, Engine]:
-        engines: dict[str, Engine] = {}
-        for name, gives in device_parts(self._manifest, self._routes, self._options):
-            if name not in engines:
-                raw = self._bundle.read_part(name)
-                engine = open_engine(raw, threads=self._options.threads)
-                engines[name] = EmulatedEngine(engine, self._pace)
-            check_outputs(name, engines[name], gives)
-        return engines
 
     def _begin(self, content: Content, recorder: Recorder, wanted: str | None) -> _Work:
         suitable = _suitable(self._routes, content)
