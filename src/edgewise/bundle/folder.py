@@ -7,8 +7,8 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from edgewise.bundle.manifest import MANIFEST, SCHEMA, CodecTable, Manifest, Part, Probe
 from edgewise.bundle.soundness import check_manifest
@@ -49,7 +49,7 @@ class Bundle:
             raise self._other_file(file.path, len(raw))
         return raw
 
-    def open_file(self, file: ListedFile) -> BinaryIO:
+    def open_file(self, file: ListedFile) -> BufferedReader:
         """A listed file, open for reading; its size has been checked, its digest has not.
 
         Raises:
@@ -128,7 +128,7 @@ def _read_file(path: Path, *, sizes: range) -> bytes:
             raise _irregular(path, str(error.strerror)) from None
 
 
-def _open_regular(path: Path, *, sizes: range) -> BinaryIO:
+def _open_regular(path: Path, *, sizes: range) -> BufferedReader:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:

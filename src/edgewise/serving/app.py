@@ -151,6 +151,14 @@ class Desk:
         self._check_model(request)
         return self._json({"name": self.served.manifest.name, "ready": True})
 
+    async def bundle(self, request: Request) -> Response:
+        """The manifest of the bundle, for devices that download it."""
+        return self._found(request).shelf.manifest(request.headers)
+
+    async def bundle_file(self, request: Request) -> Response:
+        """One of the files that a device needs."""
+        return await self._found(request).shelf.file(request)
+
     async def infer(self, request: Request) -> Response:
         """Run the server part of one route."""
         self._check_model(request)
@@ -189,6 +197,11 @@ class Desk:
             admission=self.admission,
             writers=self.writers,
         )
+
+    def _found(self, request: Request) -> ServedBundle:
+        """The bundle that a request is about."""
+        self._check_model(request)
+        return self.served
 
     def _check_model(self, request: Request) -> None:
         name = self.served.manifest.name

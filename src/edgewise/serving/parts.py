@@ -20,6 +20,7 @@ from edgewise.bundle import (
 )
 from edgewise.engines import Engine, open_engine
 from edgewise.errors import BadInput
+from edgewise.serving.shelf import Shelf
 from edgewise.tensors import Feeds, TensorSpec
 from edgewise.wire import Bound, Message, encode_reply, max_frame_bytes
 
@@ -53,12 +54,14 @@ class ServedBundle:
         digest: of the bundle.
         routes: those with a server part, in the manifest's order.
         max_body_bytes: the longest frame that any route takes.
+        shelf: what devices download of it.
     """
 
     manifest: Manifest
     digest: str
     routes: tuple[ServedRoute, ...]
     max_body_bytes: int
+    shelf: Shelf
 
 
 def load_bundle(bundle: Bundle, *, threads: int) -> ServedBundle:
@@ -84,6 +87,7 @@ def load_bundle(bundle: Bundle, *, threads: int) -> ServedBundle:
         digest=bundle.digest,
         routes=served,
         max_body_bytes=max(max_frame_bytes(route.boundary) for route in routes),
+        shelf=Shelf(bundle),
     )
 
 
