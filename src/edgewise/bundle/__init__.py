@@ -5,7 +5,13 @@ and their exact byte bounds, and what happens when the cloud is gone. Anything u
 refused. The digest of a bundle is the SHA-256 of its manifest.
 """
 
-from edgewise.bundle.folder import Bundle, ListedFile, open_bundle, read_manifest
+from edgewise.bundle.folder import (
+    MAX_MANIFEST_BYTES,
+    Bundle,
+    ListedFile,
+    open_bundle,
+    read_manifest,
+)
 from edgewise.bundle.manifest import (
     MANIFEST,
     SCHEMA,
@@ -37,11 +43,21 @@ from edgewise.bundle.probe import (
     why_distrusted,
 )
 from edgewise.bundle.support import check_supported
-from edgewise.bundle.writing import describe_part, describe_probe, write_bundle
+from edgewise.bundle.writing import (
+    OLD_ENDING,
+    check_replaceable,
+    describe_part,
+    describe_probe,
+    install,
+    unwritable,
+    write_bundle,
+)
 
 __all__ = [
     "INPUT",
     "MANIFEST",
+    "MAX_MANIFEST_BYTES",
+    "OLD_ENDING",
     "SCHEMA",
     "Bundle",
     "CodecTable",
@@ -62,16 +78,19 @@ __all__ = [
     "Side",
     "Signature",
     "StoredAnswers",
+    "check_replaceable",
     "check_supported",
     "describe_part",
     "describe_probe",
     "encode_probe",
+    "install",
     "largest_gap",
     "open_bundle",
     "probe_feeds",
     "probed_parts",
     "read_manifest",
     "read_probe",
+    "unwritable",
     "why_distrusted",
     "write_bundle",
 ]

@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     # Here, so that Ctrl-C while these load is answered as at any other time.
-    from edgewise.cli import demo, doctor, inspect, keys, plan, run, serve, submissions, zoo
+    from edgewise.cli import demo, doctor, fetch, inspect, keys, plan, run, serve, submissions, zoo
 
     parser = Parser(
         prog="edgewise",
@@ -84,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"edgewise {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (doctor, zoo, inspect, plan, serve, keys, submissions, run, demo):
+    for module in (doctor, zoo, inspect, plan, serve, keys, submissions, fetch, run, demo):
         module.add_command(commands)
     return parser
 
