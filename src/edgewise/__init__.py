@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgewise.graphs import load
     from edgewise.planning import build_bundle, plan, plan_given
     from edgewise.profiling import count
-    from edgewise.running import Answer, Options, Policy, Session, connect
+    from edgewise.running import Answer, Options, Policy, Session, connect, download_bundle
     from edgewise.serving import serve
     from edgewise.shrinking import quantize
     from edgewise.specs import CloudSpec, DeviceSpec, LinkSpec
@@ -40,6 +40,7 @@ _HOMES = {
     "build_bundle": "planning",
     "connect": "running",
     "count": "profiling",
+    "download_bundle": "running",
     "load": "graphs",
     "load_examples": "examples",
     "measure_routes": "trials",
@@ -71,6 +72,7 @@ __all__ = [
     "build_bundle",
     "connect",
     "count",
+    "download_bundle",
     "load",
     "load_examples",
     "measure_routes",

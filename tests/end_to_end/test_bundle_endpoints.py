@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from command_line import serving, type_command
 from edgewise.bundle import MANIFEST, Bundle
+from edgewise.running import connect
 from edgewise.serving import RunningServer, server_process
 from probed_bundles import probed
-from session_bundles import session_bundle
+from session_bundles import image, session_bundle
 
 pytestmark = [pytest.mark.net, pytest.mark.engine]
 PATH = "/v2/models/tiny/bundle"
@@ -176,3 +178,20 @@ def test_a_file_that_was_changed_under_the_server_is_not_given(tmp_path: Path) -
 def test_foreign_hosts_and_pages_get_nothing(server: RunningServer) -> None:
     assert get(server.url, PATH, Host="evil.example").status == 421
     assert get(server.url, PATH, Origin="http://evil.example").status == 403
+
+
+def test_keys_and_their_budgets_hold_here_too(tmp_path: Path, bundle: Bundle) -> None:
+    made = json.loads(type_command("keys", "new", "shop", "--items-per-s", "0.001", "--json").out)
+    keys = tmp_path / "keys.toml"
+    keys.write_text(made["entry"])
+    shown = {"Authorization": f"Bearer {made['key']}"}
+    file = f"{PATH}/files/head.onnx"
+    with serving(bundle.path, "--api-keys", str(keys)) as (url, _):
+        for path in (PATH, file):
+            assert get(url, path).status == 401
+            assert get(url, path, **shown).status == 200
+        with connect(bundle, url, api_key=made["key"]) as session:
+            assert session.run(image()).inference_source.route == "split-fp32"
+        assert get(url, PATH, **shown).status == 200
+        spent = get(url, file, **shown)
+    assert (spent.status, int(spent.headers["retry-after"]) > 1) == (429, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 from pathlib import Path
@@ -22,7 +23,7 @@ from downloads import (
 from edgewise.bundle import MANIFEST, Bundle, open_bundle
 from edgewise.errors import BadInput, EdgewiseError, LinkFailed
 from edgewise.running import download_bundle
-from session_servers import Seen, answer, error, http
+from session_servers import LyingServer, Seen, answer, error, http
 
 pytestmark = [pytest.mark.net, pytest.mark.engine]
 FIRST = "full.onnx"
@@ -202,10 +203,31 @@ def test_another_version_of_a_file_is_no_file_of_this_bundle(bundle: Bundle, tar
         with pytest.raises(LinkFailed) as failure:
             download_bundle(server.url, target, patience=HURRIED)
         assert str(failure.value) == (
-            "the server's bundle changed again and again while it was sent"
+            "the server does not have the files that its manifest lists: "
+            "the server has another version of the bundle by now"
         )
         assert len(asked_of(server, FIRST)) == 3
     assert not target.exists()
+
+
+def test_a_bundle_that_changes_on_the_way_is_begun_anew(
+    tmp_path: Path, bundle: Bundle, target: Path
+) -> None:
+    newer = small(tmp_path / "newer", version=2, seed=1)
+    offers = iter([bundle, newer])
+
+    def give(sock: socket.socket, seen: Seen) -> None:
+        name = seen.line.split()[1].rpartition("/")[2]
+        if name == "bundle":
+            sock.sendall(http((next(offers).path / MANIFEST).read_bytes()))
+        else:
+            raw = (newer.path / name).read_bytes()
+            sock.sendall(http(raw, ETag=f'"{hashlib.sha256(raw).hexdigest()}"'))
+
+    with LyingServer(greet=give, infer=give).running() as server:
+        download = download_bundle(server.url, target, model="tiny", patience=HURRIED)
+    assert download.bundle.digest == newer.digest
+    assert files_in(target) == device_files(newer)
 
 
 def test_a_connection_that_gives_nothing_is_given_up(bundle: Bundle, target: Path) -> None:

@@ -113,12 +113,15 @@ def download_bundle(  # noqa: PLR0913 - each the choice of whoever runs the devi
     origin = Origin(url, api_key=api_key, ca_path=ca_path, stall_s=patience.timeout_s)
     with contextlib.closing(origin), staging(folder) as staged:
         name = model if model is not None else origin.only_model()
+        why = ""
         for _ in range(_RENEWALS):
             offer = _read_offer(origin, name, digest)
-            with contextlib.suppress(Changed):
-                job = _Job(origin, staged, offer, patience=patience, progress=progress)
+            job = _Job(origin, staged, offer, patience=patience, progress=progress)
+            try:
                 return job.run(Path(folder), allow_older=allow_older)
-    raise LinkFailed("the server's bundle changed again and again while it was sent")
+            except Changed as change:
+                why = change.reason
+    raise LinkFailed(f"the server does not have the files that its manifest lists: {why}")
 
 
 def roll_back(folder: Path | str) -> Bundle:
