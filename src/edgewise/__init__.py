@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from edgewise.graphs import load
     from edgewise.planning import build_bundle, plan, plan_given
     from edgewise.profiling import count
-    from edgewise.running import Answer, Options, Policy, Session, connect, stream
+    from edgewise.running import (
+        Answer,
+        Options,
+        Policy,
+        Session,
+        connect,
+        download_bundle,
+        stream,
+    )
     from edgewise.serving import serve
     from edgewise.shrinking import quantize
     from edgewise.specs import CloudSpec, DeviceSpec, LinkSpec
@@ -42,6 +50,7 @@ _HOMES = {
     "build_bundle": "planning",
     "connect": "running",
     "count": "profiling",
+    "download_bundle": "running",
     "load": "graphs",
     "load_examples": "examples",
     "measure_routes": "trials",
@@ -76,6 +85,7 @@ __all__ = [
     "build_bundle",
     "connect",
     "count",
+    "download_bundle",
     "load",
     "load_examples",
     "measure_routes",

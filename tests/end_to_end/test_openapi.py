@@ -114,7 +114,7 @@ def _ask(
     @given(case=description[path][method].as_strategy(generation_mode=mode))
     def check(case: schemathesis.Case) -> None:
         if known:
-            values = {"model": "tiny", "version": "1"}
+            values = {"model": "tiny", "version": "1", "file": "full.onnx"}
             case.path_parameters = {name: values[name] for name in case.path_parameters}
         case.call_and_validate(checks=_CHECKS)
 

@@ -5,7 +5,13 @@ and their exact byte bounds, and what happens when the cloud is gone. Anything u
 refused. The digest of a bundle is the SHA-256 of its manifest.
 """
 
-from edgewise.bundle.folder import Bundle, describe_part, open_bundle, read_manifest, write_bundle
+from edgewise.bundle.folder import (
+    MAX_MANIFEST_BYTES,
+    Bundle,
+    ListedFile,
+    open_bundle,
+    read_manifest,
+)
 from edgewise.bundle.manifest import (
     MANIFEST,
     MAX_VERSION,
@@ -27,11 +33,33 @@ from edgewise.bundle.manifest import (
     Side,
     Signature,
 )
+from edgewise.bundle.probe import (
+    INPUT,
+    StoredAnswers,
+    encode_probe,
+    largest_gap,
+    probe_feeds,
+    probed_parts,
+    read_probe,
+    why_distrusted,
+)
 from edgewise.bundle.support import check_supported
+from edgewise.bundle.writing import (
+    OLD_ENDING,
+    check_replaceable,
+    describe_part,
+    describe_probe,
+    install,
+    unwritable,
+    write_bundle,
+)
 
 __all__ = [
+    "INPUT",
     "MANIFEST",
+    "MAX_MANIFEST_BYTES",
     "MAX_VERSION",
+    "OLD_ENDING",
     "SCHEMA",
     "Bundle",
     "CodecTable",
@@ -41,6 +69,7 @@ __all__ = [
     "FallbackKind",
     "GivenAway",
     "Leakage",
+    "ListedFile",
     "Manifest",
     "Part",
     "PayloadCodec",
@@ -50,9 +79,20 @@ __all__ = [
     "RouteKind",
     "Side",
     "Signature",
+    "StoredAnswers",
+    "check_replaceable",
     "check_supported",
     "describe_part",
+    "describe_probe",
+    "encode_probe",
+    "install",
+    "largest_gap",
     "open_bundle",
+    "probe_feeds",
+    "probed_parts",
     "read_manifest",
+    "read_probe",
+    "unwritable",
+    "why_distrusted",
     "write_bundle",
 ]

@@ -182,7 +182,15 @@ class ExitHead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """A stored input with its answer, to check an engine before it is trusted. Reserved."""
+    """A stored input with its answer, to check an engine before it is trusted.
+
+    Args:
+        path: its file; see ``edgewise.bundle.probe`` for what is in it.
+        sha256: of the file.
+        bytes: of the file.
+        tolerance: the largest gap between stored and given answer that still is engine noise,
+            as a share of the largest stored value.
+    """
 
     path: str
     sha256: str
@@ -233,6 +241,12 @@ class Manifest:
     probe: Probe | None = None
     signature: Signature | None = None
     given_away: tuple[GivenAway, ...] = ()
+
+    @property
+    def device_files(self) -> tuple[Part | CodecTable | Probe, ...]:
+        """Every file that a device needs beside the manifest: no network of the server's."""
+        parts = (part for part in self.parts if part.side is not Side.SERVER)
+        return (*parts, *self.codec_tables, *((self.probe,) if self.probe else ()))
 
     def part(self, name: str) -> Part:
         """The part of that name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -21,6 +22,8 @@ from edgewise.bundle.manifest import (
 from edgewise.errors import BadInput
 from edgewise.wire import MAX_TENSORS
 
+NETWORK_ENDING = ".onnx"
+DATA_ENDING = ".bin"
 MAX_ROUTES = 64
 MAX_PART_BYTES = 2**31
 MAX_BOUNDARY_BYTES = 2**31
@@ -45,8 +48,12 @@ def check_manifest(manifest: Manifest, where: str) -> None:
         raise _unsound(where, f"a version from 1 to {MAX_VERSION}", str(manifest.version))
     if not 1 <= len(manifest.routes) <= MAX_ROUTES:
         raise _unsound(where, f"1 to {MAX_ROUTES} routes", str(len(manifest.routes)))
+    if not 1 <= manifest.version <= MAX_VERSION:
+        raise _unsound(where, f"a version from 1 to {MAX_VERSION}", str(manifest.version))
     for file in files:
         _check_file(file, where)
+    if manifest.probe is not None:
+        _check_tolerance(manifest.probe, where)
     for route in manifest.routes:
         _check_route(route, manifest, where)
     _check_fallback(manifest, where)
@@ -63,10 +70,19 @@ def _check_file(file: Part | CodecTable | Probe, where: str) -> None:
     # Lower case: on some systems "Bundle.json" is the manifest's own file.
     if not _FILE_NAME.fullmatch(file.path) or file.path.lower() == MANIFEST:
         raise _unsound(where, "a plain file name for each part", repr(file.path[:80]))
+    # Nothing that another program would run or read may come with a bundle.
+    ending = NETWORK_ENDING if isinstance(file, Part) else DATA_ENDING
+    if not file.path.endswith(ending):
+        raise _unsound(where, f"a file name that ends in {ending}", repr(file.path[:80]))
     if not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
         raise _unsound(where, f"a SHA-256 for {file.path!r}", repr(file.sha256[:80]))
     if not 0 < file.bytes <= MAX_PART_BYTES:
         raise _unsound(where, f"1 to {MAX_PART_BYTES} bytes for {file.path!r}", str(file.bytes))
+
+
+def _check_tolerance(probe: Probe, where: str) -> None:
+    if not (math.isfinite(probe.tolerance) and 0 < probe.tolerance < 1):
+        raise _unsound(where, "a probe's tolerance above 0 and below 1", str(probe.tolerance))
 
 
 def _check_route(route: Route, manifest: Manifest, where: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from edgewise.bundle.manifest import Manifest
 from edgewise.errors import BadInput, MissingExtra
 
-_RESERVED = ("signature", "probe", "exits", "codec_tables")
+_RESERVED = ("signature", "exits", "codec_tables")
 _MODULES: Mapping[str, tuple[str, str]] = {"image": ("PIL", "to decode and encode photos")}
 
 

@@ -95,10 +95,14 @@ def progress_bar(*, lines: bool = False) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield _tell_beginnings() if lines else _tell_nobody
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Bars
-
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bars
+    except ModuleNotFoundError:  # on a device there is no studio
+        yield _tell_one_line
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[extent]}"))
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, Any] = {}
@@ -131,6 +135,12 @@ def _tell_beginnings() -> Progress:
             note(text)
 
     return tell
+
+
+def _tell_one_line(text: str, done: int, total: int) -> None:
+    print(
+        f"\r\033[K{printable(text)}  {_extent(done, total)}", end="", file=sys.stderr, flush=True
+    )
 
 
 def _tell_nobody(text: str, done: int, total: int) -> None:

@@ -78,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     from edgewise.cli import (
         demo,
         doctor,
+        fetch,
         inspect,
         keys,
         plan,
@@ -95,7 +96,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"edgewise {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (doctor, zoo, inspect, plan, serve, keys, submissions, run, traces, demo):
+    for module in (
+        *(doctor, zoo, inspect, plan, serve, keys, submissions),
+        *(fetch, run, traces, demo),
+    ):
         module.add_command(commands)
     return parser
 

@@ -73,6 +73,8 @@ def execute(args: argparse.Namespace) -> int:
             bundle, args.server, options=options, traces=traces, api_key=key, ca_path=args.ca
         ) as session,
     ):
+        for part, why in session.distrusted.items():
+            note(f"not used on this machine: {part}: {why}")
         if args.slowdown > 1:
             note(f"emulating a device {args.slowdown:g} times slower than this machine")
         if args.fps is not None:
@@ -85,7 +87,8 @@ def execute(args: argparse.Namespace) -> int:
     if args.json:
         every = [answer_json(name, answer, bundle) for name, answer in results]
         shown = {"status": write_record(status)} if args.server is not None else {}
-        print_json({"bundle": bundle.digest, "results": every, **shown})
+        known = {"bundle": bundle.digest, "distrusted": dict(session.distrusted)}
+        print_json({**known, "results": every, **shown})
         return 0
     if len(results) > 1:
         print(_summary([answer for _, answer in results]))

@@ -21,12 +21,14 @@ from edgewise.bundle import (
     RouteKind,
     Side,
     describe_part,
+    describe_probe,
     write_bundle,
 )
 from edgewise.errors import BadInput
 from edgewise.graphs import LABELS_KEY, PREPARATION_KEY, Model, read_labels, to_bytes
 from edgewise.planning.candidates import FULL, PIXEL_CODECS, Candidate, Samples
 from edgewise.planning.measuring import Cutter
+from edgewise.planning.probing import build_probe, probe_input
 from edgewise.planning.study import Plan
 from edgewise.planning.traffic import served_name
 from edgewise.preparation import PixelCodec, max_encoded_bytes, read_image_preparation
@@ -80,7 +82,7 @@ def build_bundle(
     *,
     version: int = 1,
 ) -> Bundle:
-    """Write a bundle that can take the routes of these candidates.
+    """Write a bundle that can take the routes of these candidates, with a probe of its parts.
 
     Args:
         folder: where; an older bundle there is replaced.
@@ -115,7 +117,13 @@ def build_bundle(
         preparation=preparation,
         given_away=_given_away(pieces.values(), full),
     )
-    return write_bundle(folder, manifest, {name: piece.raw for name, piece in pieces.items()})
+    raws = {name: piece.raw for name, piece in pieces.items()}
+    built = build_probe(manifest, raws, probe_input(full))
+    if built is None:
+        return write_bundle(folder, manifest, raws)
+    probe, tolerance = built
+    manifest = replace(manifest, probe=describe_probe(probe, tolerance=tolerance))
+    return write_bundle(folder, manifest, raws, probe=probe)
 
 
 def _fallback(candidates: Iterable[Candidate]) -> Fallback:

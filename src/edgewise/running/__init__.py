@@ -4,6 +4,7 @@ from edgewise.running.answer import Answer, InferenceSource
 from edgewise.running.choice import Choice, Policy, choose, predict_s
 from edgewise.running.connecting import connect
 from edgewise.running.content import Input
+from edgewise.running.downloading import Download, Fetched, download_bundle, roll_back
 from edgewise.running.link import HttpLink, Link, Reply, Request
 from edgewise.running.options import Options
 from edgewise.running.outbox import Outbox
@@ -17,7 +18,9 @@ from edgewise.running.submitting import Flushed
 __all__ = [
     "Answer",
     "Choice",
+    "Download",
     "Entry",
+    "Fetched",
     "Flushed",
     "FrameResult",
     "HttpLink",
@@ -38,6 +41,8 @@ __all__ = [
     "StreamSummary",
     "choose",
     "connect",
+    "download_bundle",
     "predict_s",
+    "roll_back",
     "stream",
 ]

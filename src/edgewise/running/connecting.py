@@ -112,6 +112,7 @@ def _greet(link: HttpLink, bundle: Bundle) -> str:
         raise BadInput(
             expected=f"the bundle {bundle.digest[:12]} at {link.url}",
             found=f"the bundle {served[:12]}",
-            remedy=f"start: edgewise serve {bundle.path}",
+            remedy=f"download that one: edgewise fetch {link.url} -o BUNDLE; "
+            f"or start: edgewise serve {bundle.path}",
         )
     return ""

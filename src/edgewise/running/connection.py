@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException, RemoteDisconnected
 
@@ -129,6 +129,22 @@ class Connection:
             if len(body) > limit_bytes:
                 raise LinkFailed(f"the reply is longer than {limit_bytes} bytes")
         return bytes(body)
+
+    def pieces(self, response: urllib3.BaseHTTPResponse, *, stall_s: float) -> Iterator[bytes]:
+        """The body of a response as it comes.
+
+        Args:
+            response: of :meth:`ask`.
+            stall_s: no single wait is longer.
+
+        Raises:
+            TIMEOUTS, FAILURES: when the connection breaks.
+        """
+        while not response.closed:
+            self._wait_until(time.perf_counter() + stall_s)
+            piece = response.read1(_CHUNK_BYTES)
+            if piece:
+                yield piece
 
     def cut(self) -> None:
         """End whatever another thread is waiting for here; it closes the connection then."""

@@ -50,6 +50,19 @@ def key_fields(api_key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {api_key}"}
 
 
+def not_let_in(url: str, *, has_key: bool) -> BadInput:
+    """What to raise when a server asks for another key, or for one.
+
+    >>> not_let_in("http://h", has_key=False).found
+    'none'
+    """
+    return BadInput(
+        expected=f"an API key that the server at {url} knows",
+        found="another one" if has_key else "none",
+        remedy="pass it with --api-key-file FILE, or in the variable EDGEWISE_API_KEY",
+    )
+
+
 def client_context(ca_path: Path | str | None = None) -> ssl.SSLContext:
     """TLS 1.2 or later that checks who the server is.
 

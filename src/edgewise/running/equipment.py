@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from edgewise.bundle import Bundle, Route
-from edgewise.engines import EmulatedEngine, Engine, Pace, open_engine
+from edgewise.engines import EmulatedEngine, Engine, Pace
 from edgewise.running.choice import Policy
 from edgewise.running.link import Link
 from edgewise.running.options import Options
 from edgewise.running.racing import Device
-from edgewise.running.usable import check_outputs, device_parts, usable_routes
+from edgewise.running.trusting import open_trusted, trusted_routes
+from edgewise.running.usable import device_parts, usable_routes
 from edgewise.wire import Bound
 
 Clock = Callable[[], float]
@@ -28,6 +29,7 @@ class Equipment:
         bundle: they are from.
         routes: that they can take, the planner's choice first.
         engines: by the names of the bundle's parts.
+        distrusted: parts that did not give their stored answer here, and are not used: why.
         device: the network that answers alone, if there is one.
         link: to the cloud half, if there is any.
         clock: seconds that only go forward.
@@ -37,6 +39,7 @@ class Equipment:
     bundle: Bundle
     routes: tuple[Route, ...]
     engines: Mapping[str, Engine]
+    distrusted: Mapping[str, str]
     device: Device | None
     link: Link | None
     clock: Clock
@@ -77,23 +80,21 @@ def equip(
         clock: seconds that only go forward.
 
     Raises:
-        BadInput: when the bundle's parts are broken, or the options leave no route.
+        BadInput: when the bundle's parts are broken, or the options leave no route, or none
+            whose part gives its stored answer on this machine.
     """
     manifest = bundle.manifest
     routes = usable_routes(manifest, options, online=link is not None)
-    engines: dict[str, Engine] = {}
-    for name, gives in device_parts(manifest, routes, options):
-        if name not in engines:
-            engine = open_engine(bundle.read_part(name), threads=options.threads)
-            engines[name] = EmulatedEngine(engine, pace)
-        check_outputs(name, engines[name], gives)
+    opened = open_trusted(bundle, device_parts(manifest, routes, options), threads=options.threads)
+    engines = {name: EmulatedEngine(engine, pace) for name, engine in opened.engines.items()}
     alone = None
     if manifest.fallback.part is not None and options.policy is not Policy.ONLY_IN_CLOUD:
         alone = engines.get(manifest.fallback.part)
     return Equipment(
         bundle=bundle,
-        routes=routes,
+        routes=trusted_routes(routes, opened.distrusted),
         engines=engines,
+        distrusted=opened.distrusted,
         device=None if alone is None else Device(alone, clock),
         link=link,
         clock=clock,

@@ -28,7 +28,7 @@ from edgewise.running.connection import (
     advise,
     explain,
 )
-from edgewise.running.credentials import client_context, key_fields
+from edgewise.running.credentials import client_context, key_fields, not_let_in
 from edgewise.wire import (
     HEADER_LENGTH_FIELD,
     Bound,
@@ -116,7 +116,7 @@ class HttpLink:
     def __init__(
         self, url: str, *, api_key: str | None = None, ca_path: Path | str | None = None
     ) -> None:
-        parsed = _parse(url)
+        parsed = parse_address(url)
         self.url = url
         self._prefix = (parsed.path or "").rstrip("/")
         self._is_encrypted = parsed.scheme == "https"
@@ -154,7 +154,7 @@ class HttpLink:
         if response.status >= 500 or response.status in _BUSY:
             raise LinkFailed(refusal_words(response.status, raw))
         if response.status == 401:
-            raise self._not_let_in()
+            raise not_let_in(self.url, has_key=bool(self._fields))
         if response.status != 200:
             raise self._not_serving(model, f"one that answered {_words(response.status, raw)}")
         if _json_field(raw, "name") != model:
@@ -267,13 +267,6 @@ class HttpLink:
     def _path(self, model: str) -> str:
         return f"{self._prefix}/v2/models/{quote(model, safe='')}"
 
-    def _not_let_in(self) -> BadInput:
-        return BadInput(
-            expected=f"an API key that the server at {self.url} knows",
-            found="another one" if self._fields else "none",
-            remedy="pass it with --api-key-file FILE, or in the variable EDGEWISE_API_KEY",
-        )
-
     def _not_serving(self, model: str, found: str) -> BadInput:
         return BadInput(
             expected=f"a server of the model {model!r} at {self.url}",
@@ -282,7 +275,15 @@ class HttpLink:
         )
 
 
-def _parse(url: str) -> urllib3.util.Url:
+def parse_address(url: str) -> urllib3.util.Url:
+    """The parts of a server's address.
+
+    Raises:
+        BadInput: when it is none.
+
+    >>> parse_address("http://127.0.0.1:8000").port
+    8000
+    """
     try:
         parsed = urllib3.util.parse_url(url)
     except urllib3.exceptions.LocationParseError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Self
 
 from edgewise.bundle import Bundle, Route, RouteKind
@@ -41,7 +41,8 @@ class Session:
         traces: where what happened to each request is kept; closed with the session.
 
     Raises:
-        BadInput: when the bundle's parts are broken, or the options leave no route.
+        BadInput: when the bundle's parts are broken, or the options leave no route, or none
+            whose part gives its stored answer on this machine.
     """
 
     def __init__(  # noqa: PLR0913 - each from its own argument of connect
@@ -74,6 +75,11 @@ class Session:
         self._closed = False
         if submitter is not None:
             submitter.start()
+
+    @property
+    def distrusted(self) -> Mapping[str, str]:
+        """Parts that did not give their stored answer on this machine, and are not used: why."""
+        return self._equipment.distrusted
 
     def run(
         self, value: Input, *, deadline_s: float | None = None, route: str | None = None

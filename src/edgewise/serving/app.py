@@ -158,6 +158,14 @@ class Desk:
         served = self._described(request)
         return _json({"name": served.name, "ready": True}, served)
 
+    async def bundle(self, request: Request) -> Response:
+        """The manifest of the bundle, for devices that download it."""
+        return self._described(request).shelf.manifest(request.headers)
+
+    async def bundle_file(self, request: Request) -> Response:
+        """One of the files that a device needs."""
+        return await self._described(request).shelf.file(request)
+
     async def infer(self, request: Request) -> Response:
         """Run the server part of one route."""
         offer = self._offer(request)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgewise.serving.conditions import FILE_ANSWER, conditional_answers, header_parameter
 from edgewise.serving.descriptions import DIGEST_FIELD, package_version
 from edgewise.tensors import OIP_DATATYPES
 from edgewise.wire import HEADER_LENGTH_FIELD
@@ -31,6 +32,7 @@ class Endpoint:
         request: name of the schema of the body, if there is one.
         refusals: the statuses beside 200, and beside the 401 of whatever is not open.
         is_open: answered without a key.
+        conditions: header fields that a client may send, to be given less than everything.
     """
 
     paths: tuple[str, ...]
@@ -41,6 +43,7 @@ class Endpoint:
     request: str | None = None
     refusals: tuple[int, ...] = ()
     is_open: bool = False
+    conditions: tuple[str, ...] = ()
 
 
 ENDPOINTS = (
@@ -98,6 +101,22 @@ ENDPOINTS = (
         refusals=(404,),
     ),
     Endpoint(
+        paths=tuple(f"{path}/bundle" for path in _BOTH),
+        answer="bundle",
+        summary="The manifest of the bundle, to the byte: its SHA-256 is the bundle's digest",
+        reply="Any",
+        refusals=(404,),
+        conditions=("If-None-Match",),
+    ),
+    Endpoint(
+        paths=tuple(f"{path}/bundle/files/{{file}}" for path in _BOTH),
+        answer="bundle_file",
+        summary="A file that the manifest lists for the device",
+        reply="File",
+        refusals=(404, 410, 416, 429),
+        conditions=("If-None-Match", "Range", "If-Range"),
+    ),
+    Endpoint(
         paths=tuple(f"{path}/infer" for path in _BOTH),
         answer="infer",
         summary="Run the server part of one route",
@@ -148,7 +167,7 @@ def openapi(
     >>> sorted(openapi(model="tiny")["paths"])[:2]
     ['/v2', '/v2/health/live']
     """
-    examples = {"model": model, "version": version}
+    examples = {"model": model, "version": version, "file": "probe.bin"}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -171,8 +190,14 @@ def _operation(endpoint: Endpoint, path: str, values: Mapping[str, str]) -> Sche
     operation: Schema = {
         "operationId": "_".join(part.strip("{}").split(".")[0] for part in path.split("/")[1:]),
         "summary": endpoint.summary,
-        "parameters": [_parameter(name, values[name]) for name in named],
-        "responses": {str(status): _refused(status) for status in refusals},
+        "parameters": [
+            *(_parameter(name, values[name]) for name in named),
+            *(header_parameter(name) for name in endpoint.conditions),
+        ],
+        "responses": {
+            **{str(status): _refused(status) for status in refusals},
+            **conditional_answers(endpoint.conditions),
+        },
     }
     if endpoint.reply is not None:
         operation["responses"]["200"] = _answered(endpoint.reply)
@@ -182,11 +207,13 @@ def _operation(endpoint: Endpoint, path: str, values: Mapping[str, str]) -> Sche
 
 
 def _parameter(name: str, example: str) -> Schema:
-    kind = {"type": "string", "minLength": 1, "maxLength": 64}
+    kind = {"type": "string", "minLength": 1, "maxLength": 128 if name == "file" else 64}
     return {"name": name, "in": "path", "required": True, "schema": kind, "example": example}
 
 
 def _answered(schema: str) -> Schema:
+    if schema == "File":
+        return dict(FILE_ANSWER)
     content: Schema = {"application/json": {"schema": _named(schema)}}
     if schema != "InferReply":
         return {"description": "Done", "content": content}
@@ -240,9 +267,11 @@ _REASONS: Mapping[int, str] = {
     404: "Another model or version",
     408: "The body came too slowly",
     409: "For another bundle, or the key of a submission stands for other content",
+    410: "No longer what the manifest lists",
     411: "No Content-Length",
     413: "Too long, before or after it is inflated",
     415: "Compressed in another way than gzip or deflate",
+    416: "Behind the end of the file",
     429: "This key's budget is used up; Retry-After says when to come back",
     501: "This server does not take submissions",
     503: "Too busy, about to end, or not stored; Retry-After says when to come back",

@@ -20,6 +20,7 @@ from edgewise.serving.metrics import CONTENT_TYPE, Meters
 KEY_FIELD = "Edgewise-Key"
 _SCHEME = "bearer "
 _OPEN = frozenset(endpoint.answer for endpoint in ENDPOINTS if endpoint.is_open)
+_BUDGETED = ("infer", "bundle_file")
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
 
 
@@ -49,7 +50,7 @@ class Gate:
             await answer(scope, receive, send)
             return
         budget = account.budget
-        if account.endpoint != "infer" or budget is None:
+        if account.endpoint not in _BUDGETED or budget is None:
             await self._app(scope, receive, send)
             return
         budget.under_way += 1
@@ -73,7 +74,7 @@ class Gate:
             return self._metrics(self._meters, scope, headers, account)
         if self._doors.are_guarded and account.budget is None:
             return _no_key(account)
-        if account.endpoint == "infer" and account.budget is not None:
+        if account.endpoint in _BUDGETED and account.budget is not None:
             return _over_budget(account, account.budget)
         return None
 

@@ -9,9 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgewise.bundle import Bundle, Manifest, PayloadCodec, Route
+from edgewise.bundle import (
+    Bundle,
+    Manifest,
+    PayloadCodec,
+    Route,
+    StoredAnswers,
+    read_probe,
+    why_distrusted,
+)
 from edgewise.engines import Engine, open_engine
 from edgewise.errors import BadInput
+from edgewise.serving.shelf import Shelf
 from edgewise.tensors import Feeds, TensorSpec
 from edgewise.wire import Bound, Message, encode_reply, max_frame_bytes
 
@@ -45,12 +54,14 @@ class ServedBundle:
         digest: of the bundle.
         routes: those with a server part, in the manifest's order.
         max_body_bytes: the longest frame that any route takes.
+        shelf: what devices download of it.
     """
 
     manifest: Manifest
     digest: str
     routes: tuple[ServedRoute, ...]
     max_body_bytes: int
+    shelf: Shelf
 
     @property
     def name(self) -> str:
@@ -67,7 +78,8 @@ def load_bundle(bundle: Bundle, *, threads: int) -> ServedBundle:
     """Load and run once every network that requests may need.
 
     Raises:
-        BadInput: when a network is missing, broken, or does not take what its routes send.
+        BadInput: when a network is missing, broken, does not take what its routes send, or does
+            not give the bundle's stored answer on this machine.
         MissingExtra: when a route sends images and Pillow is not installed.
     """
     manifest = bundle.manifest
@@ -77,23 +89,34 @@ def load_bundle(bundle: Bundle, *, threads: int) -> ServedBundle:
     if not routes:
         raise _unfit(manifest, "a route with a server part", "only routes without")
     parts = dict.fromkeys(route.server_part for route in routes if route.server_part)
-    engines = {name: _open_warm(bundle, name, threads) for name in parts}
+    stored = read_probe(bundle)
+    engines = {name: _open_warm(bundle, name, threads, stored) for name in parts}
     served = tuple(_serve_route(route, manifest, engines) for route in routes)
     return ServedBundle(
         manifest=manifest,
         digest=bundle.digest,
         routes=served,
         max_body_bytes=max(max_frame_bytes(route.boundary) for route in routes),
+        shelf=Shelf(bundle),
     )
 
 
-def _open_warm(bundle: Bundle, part: str, threads: int) -> Engine:
+def _open_warm(bundle: Bundle, part: str, threads: int, stored: StoredAnswers | None) -> Engine:
     engine = open_engine(bundle.read_part(part), threads=threads)
     # The first run allocates and packs weights; no request should wait for that.
     zeros = {spec.name: np.zeros(spec.concrete(), spec.dtype) for spec in engine.inputs}
     # Encoding shows now, not in every answer, whether the protocol has words for the outputs.
     encode_reply(Message(tensors=engine.run(zeros), model=bundle.manifest.name))
+    if stored is not None:
+        _check_answer(bundle.manifest, part, engine, stored)
     return engine
+
+
+def _check_answer(manifest: Manifest, part: str, engine: Engine, stored: StoredAnswers) -> None:
+    """Serve nothing that computes other than it did when it was planned."""
+    why = why_distrusted(stored, manifest, manifest.part(part), engine.run)
+    if why:
+        raise _unfit(manifest, f"the stored answer from the part {part[:80]!r}", why)
 
 
 def _serve_route(route: Route, manifest: Manifest, engines: Mapping[str, Engine]) -> ServedRoute:

@@ -15,7 +15,7 @@ COMPLETE = Path(__file__).resolve().parents[3] / "vectors" / "bundle" / "complet
 
 def _plain() -> Manifest:
     manifest = open_bundle(COMPLETE).manifest
-    return replace(manifest, signature=None, probe=None, exits=(), codec_tables=(), needs=())
+    return replace(manifest, signature=None, exits=(), codec_tables=(), needs=())
 
 
 def test_a_bundle_without_reserved_fields_is_supported() -> None:

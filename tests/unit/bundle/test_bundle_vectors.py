@@ -2,6 +2,7 @@
 """The golden bundle, which the TypeScript device half reads too."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgewise.bundle import (
+    INPUT,
     MANIFEST,
     SCHEMA,
     CodecTable,
@@ -20,13 +22,14 @@ from edgewise.bundle import (
     Leakage,
     Manifest,
     PayloadCodec,
-    Probe,
     Quality,
     Route,
     RouteKind,
     Side,
     Signature,
     describe_part,
+    describe_probe,
+    encode_probe,
     open_bundle,
     read_manifest,
 )
@@ -66,8 +69,21 @@ def networks():
     }
 
 
+def probe_of(manifest):
+    x = np.array([[1, -2, 0.5, 0]], np.float32)
+    y = x * 2 + 2
+    tensors = {INPUT: {"x": x}, "head": {"h": x * 2}, "tail": {"y": y}, "whole": {"y": y}}
+    return encode_probe(manifest, tensors)
+
+
 def complete(raw):
     """A manifest in which no field is left at its default."""
+    manifest = without_probe(raw)
+    probe = describe_probe(probe_of(manifest), tolerance=1e-5)
+    return replace(manifest, probe=probe)
+
+
+def without_probe(raw):
     sides = {"head": (Side.DEVICE, X, H), "tail": (Side.SERVER, H, Y), "whole": (Side.BOTH, X, Y)}
     listed = tuple(
         describe_part(name, raw[name], side=side, inputs=(source,), outputs=(result,))
@@ -128,7 +144,6 @@ def complete(raw):
         },
         codec_tables=(CodecTable(name="t", path="t.bin", sha256=digest, bytes=3, version=1),),
         exits=(ExitHead(name="e", route="split-h", output="h", threshold=0.9),),
-        probe=Probe(path="probe.bin", sha256=digest, bytes=32, tolerance=1e-05),
         signature=Signature(algorithm="ed25519", key_id="demo"),
         given_away=(GivenAway(part="whole", tensors=1, bytes=4, share=1.0),),
     )  # fmt: skip
@@ -144,6 +159,7 @@ def test_the_golden_manifest_is_written_byte_for_byte(regen):
         folder.mkdir(parents=True, exist_ok=True)
         for name, raw in networks().items():
             (folder / f"{name}.onnx").write_bytes(raw)
+        (folder / "probe.bin").write_bytes(probe_of(without_probe(networks())))
         (folder / MANIFEST).write_bytes(manifest_bytes(complete(networks())))
     raw = {name: (folder / f"{name}.onnx").read_bytes() for name in networks()}
     manifest = complete(raw)
@@ -219,6 +235,13 @@ REFUSED = {
     "a part over the manifest": (("parts", 0, "path"), "Bundle.json", f"expected a plain file name for each part{AT}'Bundle.json'{ANEW}"),
     "a codec table that climbs": (("codec_tables", 0, "path"), "../t", f"expected a plain file name for each part{AT}'../t'{ANEW}"),
     "a probe that climbs": (("probe", "path"), "../p", f"expected a plain file name for each part{AT}'../p'{ANEW}"),
+    "a part that is no network": (("parts", 0, "path"), "head.py", f"expected a file name that ends in .onnx{AT}'head.py'{ANEW}"),
+    "a probe that is no data": (("probe", "path"), "probe.onnx", f"expected a file name that ends in .bin{AT}'probe.onnx'{ANEW}"),
+    "a codec table that is no data": (("codec_tables", 0, "path"), "t.so", f"expected a file name that ends in .bin{AT}'t.so'{ANEW}"),
+    "a version of 0": (("version",), 0, f"expected a version from 1 to 2147483648{AT}0{ANEW}"),
+    "a version beyond counting": (("version",), 2**31 + 1, f"expected a version from 1 to 2147483648{AT}2147483649{ANEW}"),
+    "a tolerance of 0": (("probe", "tolerance"), 0, f"expected a probe's tolerance above 0 and below 1{AT}0.0{ANEW}"),
+    "a tolerance of everything": (("probe", "tolerance"), 1, f"expected a probe's tolerance above 0 and below 1{AT}1.0{ANEW}"),
     "no digest": (("parts", 0, "sha256"), "", f"expected a SHA-256 for 'head.onnx'{AT}''{ANEW}"),
     "a digest in capitals": (("parts", 0, "sha256"), "A" * 64, f"expected a SHA-256 for 'head.onnx'{AT}'{'A' * 64}'{ANEW}"),
     "a part of no bytes": (("parts", 0, "bytes"), 0, f"expected 1 to 2147483648 bytes for 'head.onnx'{AT}0{ANEW}"),

@@ -16,7 +16,7 @@ from edgewise.cli.run import POLICIES
 from edgewise.errors import LimitNotMet
 from edgewise.running import Policy
 
-COMMANDS = ("doctor", "zoo", "inspect", "plan", "serve", "keys", "run", "demo")
+COMMANDS = ("doctor", "zoo", "inspect", "plan", "serve", "keys", "fetch", "run", "demo")
 
 
 def test_without_words_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:

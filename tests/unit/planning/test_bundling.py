@@ -7,8 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
-from edgewise.bundle import FallbackKind, Quality, RouteKind, Side, open_bundle
+from edgewise.bundle import (
+    INPUT,
+    Coefficients,
+    Fallback,
+    FallbackKind,
+    Manifest,
+    Quality,
+    Route,
+    RouteKind,
+    Side,
+    describe_part,
+    open_bundle,
+    probed_parts,
+    read_probe,
+    why_distrusted,
+)
 from edgewise.engines import open_engine
 from edgewise.errors import BadInput
 from edgewise.graphs import Model, load, to_bytes
@@ -25,8 +41,10 @@ from edgewise.planning import (
 )
 from edgewise.planning.candidates import sketch_all
 from edgewise.planning.prediction import predict
+from edgewise.planning.probing import build_probe
 from edgewise.running import connect
 from edgewise.tensors import TensorSpec
+from strategies import onnx_file
 from unit.planning import small_networks as small
 from unit.planning.choosing_by_hand import candidate
 from unit.planning.measured_by_hand import by_hand
@@ -104,6 +122,65 @@ def _build(folder: Path, *names: str, model: Model = MODEL, **variants: Model):
     return build_bundle(folder / "bundle", candidates, {FULL: model, **variants}, small.pictures())
 
 
+@pytest.mark.engine
+def test_the_probe_is_the_same_each_time_and_none_of_the_examples(tmp_path: Path) -> None:
+    bundle = _build(tmp_path, "split1-int8", "cloud-jpeg90", "local")
+    again = _build(tmp_path / "again", "split1-int8", "cloud-jpeg90", "local")
+    stored = read_probe(bundle)
+    assert bundle.manifest.probe == again.manifest.probe
+    assert set(stored.tensors) == {INPUT, "split1-int8-head", "split1-int8-tail", "full"}
+    image = stored.tensors[INPUT]["image"]
+    pixels = image * 128 + 127
+    assert image.shape == (1, 3, small.SIDE, small.SIDE)
+    np.testing.assert_array_equal(pixels, np.clip(np.rint(pixels), 0, 255))
+    assert pixels.std() > 50  # every brightness, not a grey surface
+    samples = small.pictures()
+    for sample in (*samples.calibrate, *samples.select):
+        assert not np.array_equal(sample.feeds["image"], image)
+
+
+@pytest.mark.engine
+def test_every_part_gives_its_stored_answer_here_and_the_tolerance_is_fp32_like(
+    tmp_path: Path,
+) -> None:
+    bundle = _build(tmp_path, "split1-int8", "split2-fp16", "cloud-jpeg90", "local")
+    stored, manifest = read_probe(bundle), bundle.manifest
+    assert 1e-3 <= stored.tolerance < 0.01
+    for part in probed_parts(manifest):
+        with open_engine(bundle.read_part(part.name)) as engine:
+            assert why_distrusted(stored, manifest, part, engine.run) == ""
+
+
+@pytest.mark.engine
+def test_a_network_that_gives_nothing_finite_gets_no_probe() -> None:
+    spec = TensorSpec(name="x", dtype="float32", shape=(1, 2))
+    log = helper.make_node("Log", ["x"], ["y"])
+    raw = onnx_file(
+        [log],
+        inputs=[("x", TensorProto.FLOAT, (1, 2))],
+        outputs=[("y", TensorProto.FLOAT, (1, 2))],
+    )
+    part = describe_part("full", raw, side=Side.DEVICE, inputs=(spec,), outputs=(spec,))
+    part = replace(part, outputs=(replace(spec, name="y"),))
+    local = Route(
+        name="local", kind=RouteKind.LOCAL, device_part="full", coefficients=Coefficients()
+    )
+    manifest = Manifest(
+        schema=1,
+        name="log",
+        model_digest="0" * 64,
+        inputs=(spec,),
+        outputs=part.outputs,
+        parts=(part,),
+        routes=(local,),
+        fallback=Fallback(kind=FallbackKind.FULL, part="full"),
+    )
+    for numbers, is_probed in (([1.0, -1.0], False), ([1.0, 2.0], True)):
+        made = {"x": np.array([numbers], np.float32)}
+        assert (build_probe(manifest, {"full": raw}, made) is not None) == is_probed
+    assert build_probe(manifest, {"full": raw}, {"x": np.zeros((1, 3), np.float32)}) is None
+
+
 def _sides(bundle) -> dict[str, Side]:
     return {part.name: part.side for part in bundle.manifest.parts}
 
@@ -119,6 +196,7 @@ def test_every_part_is_needed_and_on_its_side(tmp_path: Path) -> None:
     assert _names_of_files(tmp_path / "bundle") == {
         "bundle.json",
         "full.onnx",
+        "probe.bin",
         "split1-int8-head.onnx",
         "split1-int8-tail.onnx",
     }
