@@ -22,12 +22,21 @@ from edgewise.tensors import Array
 from edgewise.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
-    from edgewise.running import Answer, Input, Options, Session
+    from edgewise.running import (
+        Answer,
+        Input,
+        Options,
+        Session,
+        ShadowOptions,
+        ShadowReport,
+        Status,
+    )
 
 # The words of edgewise.running.Policy, which loads the engine; --help should not.
 POLICIES = ("auto", "prefer_on_device", "only_on_device", "prefer_in_cloud", "only_in_cloud")
 _PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 _ARRAYS = (".npy", ".npz")
+_SHADOW_S = 5.0
 
 
 def add_command(commands: Commands) -> None:
@@ -48,6 +57,9 @@ def add_command(commands: Commands) -> None:
     )
     parser.add_argument("--route", help="take this route, whatever the policy would choose")
     parser.add_argument("--slowdown", type=float, default=1.0, help="emulate a slower device")
+    parser.add_argument(
+        "--shadow", type=float, metavar="SHARE", help="compare this share with the other side"
+    )
     add_json(parser)
     parser.set_defaults(execute=execute)
 
@@ -68,17 +80,27 @@ def execute(args: argparse.Namespace) -> int:
             results.append((name, answer))
             if not args.json:
                 print(_line(name, answer, bundle), flush=True)
-        status = session.status()
+        reports = dict(_reports(args, session))
     if args.json:
         every = [_result_json(name, answer, bundle) for name, answer in results]
-        shown = {"status": write_record(status)} if args.server is not None else {}
+        shown = {name: write_record(report) for name, report in reports.items()}
         print_json({"bundle": bundle.digest, "results": every, **shown})
         return 0
     if len(results) > 1:
         print(_summary([answer for _, answer in results]))
-    if args.server is not None:
-        print(printable(f"the cloud: {status.words}"))
+    for name, report in reports.items():
+        print(printable(f"{name}: {report.words}"))
     return 0
+
+
+def _reports(
+    args: argparse.Namespace, session: Session
+) -> Iterator[tuple[str, Status | ShadowReport]]:
+    """What the session has to say of itself at the end."""
+    if args.server is not None:
+        yield "status", session.status()
+    if args.shadow is not None:
+        yield "shadow", session.shadow_report(timeout_s=_SHADOW_S)
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -97,7 +119,16 @@ def _options(args: argparse.Namespace) -> Options:
         timeout_s=args.timeout,
         slowdown=args.slowdown,
         refuse_late=False,
+        shadow=_shadow_options(args.shadow),
     )
+
+
+def _shadow_options(share: float | None) -> ShadowOptions | None:
+    from edgewise.running import ShadowOptions
+
+    if share is None:
+        return None
+    return ShadowOptions(share=share, rng=np.random.default_rng())
 
 
 def _answers(

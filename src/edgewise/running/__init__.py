@@ -5,11 +5,12 @@ from edgewise.running.choice import Choice, Policy, choose, predict_s
 from edgewise.running.connecting import connect
 from edgewise.running.content import Input
 from edgewise.running.link import HttpLink, Link, Reply, Request
-from edgewise.running.options import Options
+from edgewise.running.options import Options, ShadowOptions
 from edgewise.running.outbox import Outbox
 from edgewise.running.outbox_file import NotStored
 from edgewise.running.outbox_items import Entry, OutboxLimits, Receipt
 from edgewise.running.session import Session
+from edgewise.running.shadow_report import ShadowReport
 from edgewise.running.status import Status
 from edgewise.running.submitting import Flushed
 
@@ -31,6 +32,8 @@ __all__ = [
     "Reply",
     "Request",
     "Session",
+    "ShadowOptions",
+    "ShadowReport",
     "Status",
     "choose",
     "connect",

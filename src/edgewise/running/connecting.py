@@ -14,6 +14,7 @@ from edgewise.running.options import Options
 from edgewise.running.outbox import Outbox
 from edgewise.running.patience import within
 from edgewise.running.session import Clock, Session
+from edgewise.running.shadow import Shadow
 from edgewise.running.submitting import Submitter
 from edgewise.running.usable import usable_routes
 
@@ -38,7 +39,7 @@ def connect(  # noqa: PLR0913 - each the choice of whoever runs the device
     Args:
         bundle: a bundle folder, or an open bundle.
         url: where ``edgewise serve`` listens; ``None`` keeps everything on the device.
-        options: policy, expected link, time-out, emulated slowdown.
+        options: policy, expected link, time-out, emulated slowdown, shadow mode.
         outbox: where ``submit`` stores what must reach the server; closed with the session.
         clock: seconds that only go forward.
         api_key: shown to the server with every request, when it asks for keys.
@@ -61,12 +62,14 @@ def connect(  # noqa: PLR0913 - each the choice of whoever runs the device
     routes = usable_routes(opened.manifest, options, online=url is not None)
     open_link = partial(HttpLink, url, api_key=api_key, ca_path=ca_path) if url else None
     submits = partial(_submitter, outbox, open_link, bundle=opened, options=options)
+    make = partial(Session, opened, clock=clock)
+    shadow = None if options.shadow is None else Shadow(opened, options, routes, open_link)
     if open_link is None or not any(route.server_part for route in routes):
-        return Session(opened, None, options, clock=clock, submitter=submits())
+        return make(None, options, submitter=submits(), shadow=shadow)
     link = open_link()
     try:
         offline = _greet(link, opened)
-        return Session(opened, link, options, offline=offline, clock=clock, submitter=submits())
+        return make(link, options, offline=offline, submitter=submits(), shadow=shadow)
     except BaseException:
         link.close()
         raise

@@ -60,6 +60,13 @@ class Content:
             self._feeds = self._pace.run(self._make_feeds)
         return self._feeds
 
+    def kept(self) -> Content:
+        """The same input, safe from what its owner does with the arrays later."""
+        if self._pixels is not None:
+            return self  # decoded from the photo, so nobody else's
+        feeds = {name: array.copy() for name, array in self.feeds().items()}
+        return Content(lambda: feeds, pace=self._pace)
+
     def encoded(self, route: Route) -> dict[str, Array]:
         """The tensors that a cloud route sends."""
         codec = PIXEL_CODECS.get(route.codec)

@@ -13,6 +13,7 @@ from edgewise.bundle import Bundle, Route, RouteKind
 from edgewise.engines import EmulatedEngine, Engine, Pace, open_engine
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.running.answer import Answer, InferenceSource
+from edgewise.running.asking import route_request
 from edgewise.running.choice import Choice, Policy, named_choice
 from edgewise.running.choosing import Question, best_s, choose_now
 from edgewise.running.connection import Broken, Refused, Unreachable
@@ -29,6 +30,7 @@ from edgewise.running.machine import (
     Fault,
     GiveUp,
     HeadDone,
+    Health,
     HedgeDue,
     LocalDone,
     Refuse,
@@ -46,6 +48,8 @@ from edgewise.running.options import Options
 from edgewise.running.outbox_items import Receipt
 from edgewise.running.outlook import Outlook
 from edgewise.running.racing import Device, Finished, Race
+from edgewise.running.shadow import Shadow
+from edgewise.running.shadow_report import ShadowReport
 from edgewise.running.spans import Recorder
 from edgewise.running.status import Status, describe
 from edgewise.running.submitting import Flushed, Submittable, Submitter
@@ -57,7 +61,6 @@ from edgewise.running.usable import (
 )
 from edgewise.tensors import Array
 from edgewise.trace import SpanKind
-from edgewise.wire import Bound, Message
 
 _LAST_SENDS_S = 1.0
 
@@ -113,12 +116,13 @@ class Session:
         offline: why the cloud half did not answer just now; empty when it did.
         clock: seconds that only go forward.
         submitter: what ``submit`` hands over to; closed with the session.
+        shadow: compares sampled answers with the other side's; closed with the session.
 
     Raises:
         BadInput: when the bundle's parts are broken, or the options leave no route.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what connect has put together
         self,
         bundle: Bundle,
         link: Link | None,
@@ -127,8 +131,9 @@ class Session:
         offline: str = "",
         clock: Clock = time.perf_counter,
         submitter: Submitter | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
-        self._submitter = submitter
+        self._submitter, self._shadow = submitter, shadow
         self._bundle = bundle
         self._manifest = bundle.manifest
         self._link = link
@@ -138,7 +143,6 @@ class Session:
         self._reader = InputReader(self._manifest, self._pace)
         self._routes = usable_routes(self._manifest, options, online=link is not None)
         self._engines = self._open_engines()
-        self._bounds = tuple(Bound.exactly(spec) for spec in self._manifest.outputs)
         self._device = self._open_device()
         self._outlook = Outlook(
             link=Estimator(prior=options.link or TYPICAL), expected=options.link is not None
@@ -151,6 +155,8 @@ class Session:
         self._closed = False
         if submitter is not None:
             submitter.start()
+        if shadow is not None:
+            shadow.start(self._engines)
 
     def run(
         self, value: Input, *, deadline_s: float | None = None, route: str | None = None
@@ -176,7 +182,27 @@ class Session:
                 )
             content = recorder.timed(SpanKind.PREPARE, lambda: self._reader.read(value))
             work = self._begin(content, recorder, route, deadline_s)
-            return self._answer(work, deadline_s)
+            answer = self._answer(work, deadline_s)
+            if self._shadow is not None:
+                self._shadow.offer(content, answer, spare=self._state.health is Health.ONLINE)
+            return answer
+
+    def shadow_report(self, *, timeout_s: float = 0.0) -> ShadowReport:
+        """What shadow mode has found so far.
+
+        Args:
+            timeout_s: how long to wait for what is being compared now.
+
+        Raises:
+            BadInput: when it is off.
+        """
+        if self._shadow is None:
+            raise BadInput(
+                expected="a session in shadow mode",
+                found="one without",
+                remedy="connect with Options(shadow=ShadowOptions(share=0.05, rng=...))",
+            )
+        return self._shadow.report(timeout_s=timeout_s)
 
     def status(self) -> Status:
         """How the session is doing, while it answers too."""
@@ -224,6 +250,8 @@ class Session:
         """Free networks and connections; a request under way is answered without the cloud."""
         if self._submitter is not None:
             self._submitter.close()
+        if self._shadow is not None:
+            self._shadow.close()
         if self._link is not None:
             self._link.close()
         with self._lock:
@@ -481,15 +509,11 @@ class Session:
         return ReplyArrived(now_s=self._clock(), request=work.number)
 
     def _request(self, work: _Work, timeout_s: float) -> Request:
-        message = Message(
-            tensors=work.payload,
+        return route_request(
+            self._bundle,
+            work.choice.route,
+            work.payload,
             id=str(work.number),
-            parameters={"route": work.choice.route.name, "bundle": self._bundle.digest},
-        )
-        return Request(
-            message=message,
-            model=self._manifest.name,
-            reply_bounds=self._bounds,
             timeout_s=timeout_s,
         )
 
