@@ -410,7 +410,7 @@ def test_a_process_ends_although_its_server_does_not(bundle: Bundle, lying: Lyin
         "from edgewise.running import Options, connect\n"
         "s = connect(sys.argv[1], sys.argv[2], options=Options(timeout_s=0.2))\n"
         "x = np.zeros((1, 3, 16, 16), np.float32)\n"
-        "s._link.close = lambda: None\n"  # not even cutting the connection helps
+        "s._equipment.link.close = lambda: None\n"  # not even cutting the connection helps
         "print(s.run(x).inference_source.reason)\n"
     )
     done = subprocess.run(

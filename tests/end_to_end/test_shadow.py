@@ -187,6 +187,16 @@ def test_nothing_is_compared_while_the_cloud_is_offline(same: Bundle) -> None:
     assert "3 at an unfit time" in report.words
 
 
+def test_a_battery_is_spared(same: Bundle, server: RunningServer) -> None:
+    with connect(same, server.url, options=shadowing()) as session:
+        session.host_state(battery_share=0.9)
+        session.run(image(1))
+        session.host_state(battery_share=0.9, on_charger=True)
+        session.run(image(2))
+        report = session.shadow_report(timeout_s=LONG_S)
+    assert (report.sampled, report.unfit, report.compared) == (2, 1, 1)
+
+
 def test_the_input_stays_when_it_has_to(same: Bundle, server: RunningServer) -> None:
     with connect(same, server.url, options=shadowing(raw_input_stays=True)) as session:
         (pair,) = compare_all(session, 2).pairs

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edgewise.bundle import Coefficients, Route, RouteKind
 from edgewise.errors import BadInput
 from edgewise.running import Policy, choose, predict_s
-from edgewise.running.machine import (
+from edgewise.running.events import (
     AnswerNow,
     Asked,
     Cancelled,
@@ -19,21 +19,18 @@ from edgewise.running.machine import (
     Fault,
     GiveUp,
     HeadDone,
-    Health,
     HedgeDue,
     LocalDone,
-    Phase,
     Refuse,
     RemoteFailed,
     ReplyArrived,
     RunFallback,
     RunHead,
     Send,
-    State,
     TimedOut,
     Unreachable,
-    step,
 )
+from edgewise.running.machine import Health, Phase, State, step
 from edgewise.specs import LinkSpec, Provenance
 
 LONGEST_PAUSE_S = 30.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from edgewise.bundle import Route, RouteKind
 from edgewise.errors import BadInput
-from edgewise.specs import LinkSpec
+from edgewise.running.estimating import Rates
 
 
 class Policy(enum.StrEnum):
@@ -33,7 +33,7 @@ class Choice:
 def choose(
     routes: Sequence[Route],
     *,
-    link: LinkSpec | None,
+    link: Rates | None,
     policy: Policy = Policy.AUTO,
     raw_input_stays: bool = False,
     inputs: Collection[str] = (),
@@ -62,16 +62,15 @@ def choose(
     )
 
 
-def named_choice(routes: Sequence[Route], name: str, *, link: LinkSpec | None) -> Choice:
-    """The route of that name, because the caller wants it.
+def named_route(routes: Sequence[Route], name: str) -> Route:
+    """The route of that name.
 
     Raises:
         BadInput: when it is not among ``routes``.
     """
     for route in routes:
         if route.name == name:
-            seconds = predict_s(route, link)
-            return Choice(route=route, predicted_s=seconds, reason="the caller asked for it")
+            return route
     raise BadInput(
         expected=f"one of the routes {', '.join(route.name for route in routes)}",
         found=repr(name[:80]),
@@ -108,7 +107,7 @@ def preferred_routes(routes: Sequence[Route], policy: Policy) -> list[Route]:
     return [route for route in routes if _prefers(route, policy)] or list(routes)
 
 
-def reason_for(count: int, link: LinkSpec | None, policy: Policy) -> str:
+def reason_for(count: int, link: Rates | None, policy: Policy) -> str:
     """Why a route was chosen among ``count``, in words a person reads."""
     if count == 1:
         reason = "the only route that can be taken"
@@ -119,7 +118,7 @@ def reason_for(count: int, link: LinkSpec | None, policy: Policy) -> str:
     return reason if policy is Policy.AUTO else f"{reason} under the policy {policy}"
 
 
-def predict_s(route: Route, link: LinkSpec | None) -> float:
+def predict_s(route: Route, link: Rates | None) -> float:
     """Seconds that a route takes on a link; without a link, its computing alone."""
     c = route.coefficients
     if link is None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from edgewise.bundle import Route
 from edgewise.running.choice import Choice, Policy, preferred_routes, reason_for
 from edgewise.running.outlook import Dwell, Outlook, settle
+from edgewise.running.thrift import know_energy, weighed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +20,13 @@ class Question:
         policy: where answers may come from.
         spare_s: what is left until the deadline; ``None`` without one, or when the device
             cannot answer alone.
+        saving: whether the battery is low.
     """
 
     now_s: float
     policy: Policy
     spare_s: float | None = None
+    saving: bool = False
 
 
 def choose_now(
@@ -43,12 +46,16 @@ def choose_now(
     candidates = _candidates(outlook, routes, question)
     link = outlook.live_link(now_s)
     predicted_s = {route.name: outlook.predict_s(route, link, now_s) for route in candidates}
+    costs = predicted_s
     reason = reason_for(len(candidates), link, question.policy)
+    if question.saving and know_energy(candidates):
+        costs = weighed(candidates, predicted_s)
+        reason = f"{reason}, energy counted because the battery is low"
     if link is None:
         name = candidates[0].name
         dwell = outlook.dwell if outlook.dwell.route == name else Dwell(route=name, since_s=now_s)
     else:
-        dwell, kept = settle(outlook.dwell, predicted_s, now_s=now_s)
+        dwell, kept = settle(outlook.dwell, costs, now_s=now_s)
         reason = f"{reason}, or nearly, and in use" if kept else reason
     route = next(route for route in candidates if route.name == dwell.route)
     choice = Choice(route=route, predicted_s=predicted_s[route.name], reason=reason)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from edgewise.bundle import Bundle, check_supported, open_bundle
 from edgewise.errors import BadInput, LinkFailed
+from edgewise.running.equipment import Clock
 from edgewise.running.link import HttpLink
 from edgewise.running.options import Options
 from edgewise.running.outbox import Outbox
 from edgewise.running.patience import within
-from edgewise.running.session import Clock, Session
+from edgewise.running.session import Session
 from edgewise.running.shadow import Shadow
 from edgewise.running.submitting import Submitter
 from edgewise.running.usable import usable_routes

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-
-from edgewise.specs import LinkSpec, Provenance
+from typing import Protocol
 
 FAST_HALF_LIFE_S = 3.0
 SLOW_HALF_LIFE_S = 8.0
@@ -29,16 +28,25 @@ _PACE_WEIGHT = 0.3
 _WINDOW = 64
 _MOST_RATIO = 1e3
 
-TYPICAL = LinkSpec(
-    name="a typical mobile link",
-    up_bytes_per_s=1e6,
-    down_bytes_per_s=4e6,
-    rtt_s=0.05,
-    provenance=Provenance(
-        source="a stand-in while nothing is known; the first requests replace it",
-        date="2026-11-22",
-    ),
-)
+
+class Rates(Protocol):
+    """What predictions need of a link: a catalogue's, or one as estimated."""
+
+    @property
+    def name(self) -> str:
+        """In words a person reads."""
+
+    @property
+    def up_bytes_per_s(self) -> float:
+        """Rate to the cloud."""
+
+    @property
+    def down_bytes_per_s(self) -> float:
+        """Rate from the cloud."""
+
+    @property
+    def rtt_s(self) -> float:
+        """Time of an empty round trip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +72,13 @@ class Fit:
 
     def aged(self, now_s: float) -> Fit:
         """The same samples, older; a clock that jumps back ages nothing."""
-        return replace(
-            self.faded(0.5 ** (max(0.0, now_s - self.now_s) / self.half_life_s)), now_s=now_s
-        )
+        return self.faded(0.5 ** (max(0.0, now_s - self.now_s) / self.half_life_s), now_s=now_s)
 
-    def faded(self, share: float) -> Fit:
+    def faded(self, share: float, *, now_s: float) -> Fit:
         """The same samples, with that share of their weight."""
-        return replace(
-            self,
+        return Fit(
+            half_life_s=self.half_life_s,
+            now_s=now_s,
             weight=self.weight * share,
             bytes1=self.bytes1 * share,
             bytes2=self.bytes2 * share,
@@ -119,23 +126,26 @@ class LinkEstimate:
     """Rates and round trip as they are thought to be.
 
     Args:
+        name: what it is, in words a person reads.
+        up_bytes_per_s: rate to the cloud.
+        down_bytes_per_s: rate from the cloud.
+        rtt_s: time of an empty round trip.
+        samples: the session's own requests that it was estimated from.
         known: whether anything was measured lately; otherwise it is what was expected.
     """
 
+    name: str
     up_bytes_per_s: float
     down_bytes_per_s: float
     rtt_s: float
-    known: bool
+    samples: int = 0
+    known: bool = False
 
-    def spec(self, name: str) -> LinkSpec:
-        """As a link that predictions can be made for."""
-        return LinkSpec(
-            name=name,
-            up_bytes_per_s=self.up_bytes_per_s,
-            down_bytes_per_s=self.down_bytes_per_s,
-            rtt_s=self.rtt_s,
-            provenance=Provenance(source="the session's own requests", date="2026-11-22"),
-        )
+
+TYPICAL = LinkEstimate(
+    name="a typical mobile link", up_bytes_per_s=1e6, down_bytes_per_s=4e6, rtt_s=0.05
+)
+"""A stand-in while nothing is known; the first requests replace it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +180,7 @@ class Estimator:
         slow: the fit that forgets late.
         down_fast: likewise for the reply's bytes.
         down_slow: likewise for the reply's bytes.
+        samples: requests that it was estimated from.
 
     >>> link = Estimator(prior=TYPICAL)
     >>> for i in range(40):
@@ -178,11 +189,12 @@ class Estimator:
     True
     """
 
-    prior: LinkSpec
+    prior: Rates
     fast: Fit = Fit(half_life_s=FAST_HALF_LIFE_S)
     slow: Fit = Fit(half_life_s=SLOW_HALF_LIFE_S)
     down_fast: Fit = Fit(half_life_s=FAST_HALF_LIFE_S)
     down_slow: Fit = Fit(half_life_s=SLOW_HALF_LIFE_S)
+    samples: int = 0
 
     def observed(self, transfer: Transfer) -> Estimator:
         """The estimator after one more request."""
@@ -197,8 +209,9 @@ class Estimator:
         sample = (transfer.up_bytes, max(_LEAST_RTT_S, transfer.up_s))
         grown = replace(
             aged,
-            fast=aged.fast.faded(share).with_sample(*sample),
+            fast=aged.fast.faded(share, now_s=transfer.now_s).with_sample(*sample),
             slow=aged.slow.with_sample(*sample),
+            samples=self.samples + 1,
         )
         return grown._with_download(transfer)
 
@@ -210,11 +223,14 @@ class Estimator:
         down = max(_LEAST_S_PER_BYTE, 1 / self.prior.down_bytes_per_s)
         fits = [fit.solve(rtt_s, up) for fit in (aged.fast, aged.slow)]
         downs = [fit.solve(_LEAST_RTT_S, down) for fit in (aged.down_fast, aged.down_slow)]
+        known = aged.slow.weight >= _KNOWN
         return LinkEstimate(
+            name="the link as measured" if known else self.prior.name,
             up_bytes_per_s=1 / max(s_per_byte for _, s_per_byte in fits),
             down_bytes_per_s=1 / max(s_per_byte for _, s_per_byte in downs),
             rtt_s=max(rtt for rtt, _ in fits),
-            known=aged.slow.weight >= _KNOWN,
+            samples=self.samples,
+            known=known,
         )
 
     def _with_download(self, transfer: Transfer) -> Estimator:

@@ -5,7 +5,7 @@ to ``LOCAL``, where the fallback answers. With a deadline the device starts on i
 cloud takes too long (``HEDGED``): the first good answer wins and the other is dropped. The state
 is a value and :func:`step` a pure function, so the same recorded traces (``vectors/session``) can
 drive any implementation. Requests are numbered, so that what arrives late for one is never taken
-for another's.
+for another's. Which route to ask for is decided around it, in :mod:`edgewise.running.steering`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,28 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass, replace
+
+from edgewise.running.events import (
+    Action,
+    AnswerNow,
+    Asked,
+    Cancelled,
+    Event,
+    Fault,
+    GiveUp,
+    HeadDone,
+    HedgeDue,
+    LocalDone,
+    OfRequest,
+    Refuse,
+    RemoteFailed,
+    ReplyArrived,
+    RunFallback,
+    RunHead,
+    Send,
+    TimedOut,
+    Unreachable,
+)
 
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
@@ -29,13 +51,6 @@ class Phase(enum.StrEnum):
     REMOTE = "remote"
     HEDGED = "hedged"
     LOCAL = "local"
-
-
-class Fault(enum.StrEnum):
-    """Whose fault it is that the cloud gave no answer."""
-
-    CLOUD = "cloud"
-    INPUT = "input"
 
 
 class Health(enum.StrEnum):
@@ -86,144 +101,6 @@ class State:
     hedge_s: float | None = None
     asked_s: float = 0.0
     fallback: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A request came in, and the route for it was chosen; an unfinished older one is given up.
-
-    ``deadline_s`` counts from ``now_s``, and ``best_s`` is the soonest that an answer can be
-    there (0: nobody knows); a deadline below it is refused at once if ``refuse`` says so.
-    """
-
-    now_s: float
-    request: int
-    route: str
-    reason: str
-    remote: bool
-    timeout_s: float
-    fallback: bool
-    hedge_s: float | None = None
-    deadline_s: float | None = None
-    best_s: float = 0.0
-    refuse: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadDone:
-    """The device's part of the route has run."""
-
-    now_s: float
-    request: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyArrived:
-    """The cloud answered, and the answer is sound."""
-
-    now_s: float
-    request: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteFailed:
-    """The cloud gave no usable answer; ``again``: another try at once may well succeed."""
-
-    now_s: float
-    request: int
-    why: str
-    fault: Fault = Fault.CLOUD
-    again: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimedOut:
-    """The time for the cloud is up."""
-
-    now_s: float
-    request: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HedgeDue:
-    """The device should start on its own, so that the deadline is kept whatever the cloud does."""
-
-    now_s: float
-    request: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalDone:
-    """The fallback has run."""
-
-    now_s: float
-    request: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelled:
-    """The caller gave the request up, or its input was refused; the cloud is not to blame."""
-
-    now_s: float
-    request: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreachable:
-    """No server answered when the session began."""
-
-    now_s: float
-    why: str
-
-
-OfRequest = HeadDone | ReplyArrived | RemoteFailed | TimedOut | HedgeDue | LocalDone | Cancelled
-Event = Asked | OfRequest | Unreachable
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunHead:
-    """Run the device's part of the route."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Send:
-    """Send what the device's part gave; report back, or time out after ``timeout_s``.
-
-    :class:`HedgeDue` is due ``hedge_s`` from now (``None``: never).
-    """
-
-    timeout_s: float
-    hedge_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFallback:
-    """Run the network that answers without the cloud; a send under way goes on meanwhile."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerNow:
-    """Return the newest result; it came from the chosen route or from the fallback."""
-
-    fallback: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GiveUp:
-    """There is no answer: the cloud failed and the device cannot answer alone."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refuse:
-    """The deadline cannot be met; the soonest answer would take ``best_s``."""
-
-    best_s: float
-
-
-Action = RunHead | Send | RunFallback | AnswerNow | GiveUp | Refuse
 
 
 def step(state: State, event: Event) -> tuple[State, Action | None]:
@@ -315,8 +192,9 @@ def _asked(state: State, event: Asked) -> tuple[State, Action | None]:
         credit=min(_MOST_CREDIT, state.credit + 1) if event.remote else state.credit,
         fallback=event.fallback,
     )
-    if event.remote and event.fallback and _resting(state, event.now_s):
-        wait_s = math.ceil(state.retry_at_s - event.now_s)
+    left_s = rests_s(state, event.now_s)
+    if event.remote and event.fallback and left_s > 0:
+        wait_s = math.ceil(left_s)
         reason = f"the cloud is {state.health.value} ({state.why}); next try in {wait_s} s"
         return replace(asked, phase=Phase.LOCAL, reason=reason), RunFallback()
     return asked, RunHead()
@@ -327,8 +205,12 @@ def _told(event: Asked) -> str:
     return f"{event.reason}; no answer can be there within {due} s, at best within {best} s"
 
 
-def _resting(state: State, now_s: float) -> bool:
-    return state.health is not Health.ONLINE and now_s < state.retry_at_s
+def rests_s(state: State, now_s: float) -> float:
+    """Seconds until the cloud is tried again; 0: with the next request."""
+    left_s = state.retry_at_s - now_s
+    # No pause is longer than the longest: with more to wait, the clock has jumped back.
+    resting = state.health is not Health.ONLINE and 0 < left_s <= _LONGEST_PAUSE_S
+    return left_s if resting else 0.0
 
 
 def _head_done(state: State, now_s: float) -> tuple[State, Action | None]:
@@ -340,7 +222,9 @@ def _head_done(state: State, now_s: float) -> tuple[State, Action | None]:
 def _send(state: State, now_s: float) -> Send:
     if state.hedge_s is None:
         return Send(timeout_s=state.timeout_s)
-    hedge_s = max(0.0, state.asked_s + state.hedge_s - now_s)
+    # What the device's part took, which a clock that jumped back does not make less than 0.
+    spent_s = max(0.0, now_s - state.asked_s)
+    hedge_s = max(0.0, state.hedge_s - spent_s)
     return Send(timeout_s=state.timeout_s, hedge_s=hedge_s)
 
 

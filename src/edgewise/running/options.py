@@ -62,10 +62,12 @@ class Options:
         threads: threads of one run of a network.
         refuse_late: refuse at once a request whose deadline nobody can meet; otherwise it is
             answered late, and says so.
+        low_battery_share: with less than this left, and not charging, the energy of the routes
+            counts as well as their time; see ``Session.host_state``.
         shadow: have a share of the requests answered by the other side too; by default none.
 
     Raises:
-        BadInput: on an unknown policy, or a time-out that is none.
+        BadInput: on an unknown policy, or a time-out or share that is none.
 
     >>> Options(timeout_s=2.0).wait_s(predicted_s=9.0)
     2.0
@@ -78,6 +80,7 @@ class Options:
     slowdown: float = 1.0
     threads: int = 1
     refuse_late: bool = True
+    low_battery_share: float = 0.2
     shadow: ShadowOptions | None = None
 
     def __post_init__(self) -> None:
@@ -92,6 +95,12 @@ class Options:
                 expected=f"a time-out above 0 and up to {MAX_TIMEOUT_S:g} s",
                 found=str(self.timeout_s),
                 remedy="leave it out to get three times the predicted time",
+            )
+        if not 0 <= self.low_battery_share <= 1:
+            raise BadInput(
+                expected="a share of the battery from 0 to 1",
+                found=str(self.low_battery_share),
+                remedy="divide a percentage by 100; 0 never spares energy",
             )
 
     def wait_s(self, *, predicted_s: float) -> float:

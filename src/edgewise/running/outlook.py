@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from edgewise.bundle import Coefficients, Route
-from edgewise.running.estimating import Drift, Estimator, LinkEstimate, Window
-from edgewise.specs import LinkSpec
+from edgewise.running.estimating import Drift, Estimator, LinkEstimate, Rates, Window
 
 DWELL_S = 10.0
 BETTER = 0.85
@@ -50,7 +49,8 @@ def settle(dwell: Dwell, predicted_s: Mapping[str, float], *, now_s: float) -> t
     if best == dwell.route:
         return dwell, False
     better = predicted_s[best] <= BETTER * predicted_s[dwell.route]
-    free = dwell.released or now_s - dwell.since_s >= DWELL_S
+    # A clock that jumped back says nothing about how long the route was in use.
+    free = dwell.released or not 0 <= now_s - dwell.since_s < DWELL_S
     if better and free:
         return Dwell(route=best, since_s=now_s), False
     return dwell, True
@@ -82,14 +82,12 @@ class Outlook:
         """The link as it is thought to be now."""
         return self.link.estimate(now_s)
 
-    def live_link(self, now_s: float) -> LinkSpec | None:
+    def live_link(self, now_s: float) -> LinkEstimate | None:
         """The link to predict with; ``None`` when nobody said and nothing was measured."""
         estimate = self.estimate(now_s)
-        if estimate.known:
-            return estimate.spec("the link as measured")
-        return estimate.spec(self.link.prior.name) if self.expected else None
+        return estimate if estimate.known or self.expected else None
 
-    def predict_s(self, route: Route, link: LinkSpec | None, now_s: float) -> float:
+    def predict_s(self, route: Route, link: Rates | None, now_s: float) -> float:
         """Seconds that a route takes now; without a link, its computing alone."""
         c: Coefficients = route.coefficients
         device_s = c.device_s * self.device.ratio(now_s)

@@ -71,13 +71,15 @@ class Device:
     Args:
         engine: closed by whoever opened it.
         clock: seconds that only go forward.
+
+    ``since_s`` is when the run under way began; ``None`` while the device is free.
     """
 
     def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
         self.engine = engine
         self._clock = clock
         self._turn = threading.Lock()
-        self._since_s: float | None = None
+        self.since_s: float | None = None
         self._took_s: queue.SimpleQueue[float] = queue.SimpleQueue()
 
     def run(
@@ -87,18 +89,13 @@ class Device:
         with self._turn:
             if not wanted():
                 return {}
-            self._since_s = start_s = self._clock()
+            self.since_s = start_s = self._clock()
             try:
                 outputs = self.engine.run(feeds())
             finally:
-                self._since_s = None
+                self.since_s = None
             self._took_s.put(self._clock() - start_s)
             return outputs
-
-    def busy_s(self, longest_s: float) -> float:
-        """Seconds that a run left behind may still take, when none takes longer than that."""
-        since_s = self._since_s
-        return 0.0 if since_s is None else max(0.0, longest_s - (self._clock() - since_s))
 
     def took_s(self) -> list[float]:
         """Durations of the runs that have ended since this was asked last."""

@@ -17,8 +17,10 @@ from edgewise.running.choice import Policy
 from edgewise.running.comparing import Compared, Tally, compared, deciding_output
 from edgewise.running.content import Content
 from edgewise.running.link import Link
+from edgewise.running.machine import Health
 from edgewise.running.options import Options
 from edgewise.running.shadow_report import ShadowReport
+from edgewise.running.steering import Mind
 from edgewise.running.usable import fallback_route
 from edgewise.tensors import Array
 
@@ -93,13 +95,13 @@ class Shadow:
             self._thread = threading.Thread(target=self._work, name="edgewise-shadow", daemon=True)
             self._thread.start()
 
-    def offer(self, content: Content, answer: Answer, *, spare: bool) -> None:
+    def offer(self, content: Content, answer: Answer, *, mind: Mind) -> None:
         """Take note of an answered request; returns at once.
 
         Args:
             content: what was asked.
             answer: what the caller gets.
-            spare: whether cloud and device are well enough to answer for nobody.
+            mind: what the session knows of the cloud and of the host's power.
         """
         if self._idle:
             return
@@ -109,7 +111,7 @@ class Shadow:
             self._counts.asked += 1
             if self._sampling.rng.random() < self._sampling.share:
                 self._counts.sampled += 1
-                self._take(content, answer, spare=spare)
+                self._take(content, answer, spare=_has_to_spare(mind))
 
     def report(self, *, timeout_s: float = 0.0) -> ShadowReport:
         """What was found so far.
@@ -246,6 +248,12 @@ def _device_side(
         return (FALLBACK if route is None else route.name), part
     local = (route for route in routes if route.kind is RouteKind.LOCAL)
     return next(((r.name, r.device_part) for r in local if r.device_part is not None), None)
+
+
+def _has_to_spare(mind: Mind) -> bool:
+    """Whether cloud and device are well enough to answer for nobody."""
+    on_battery = mind.host.battery_share is not None and not mind.host.on_charger
+    return mind.state.health is Health.ONLINE and not on_battery
 
 
 def _yield_to_others() -> None:

@@ -18,7 +18,7 @@ class ShadowReport:
         sampled: those of them that were drawn.
         compared: those that both sides answered.
         skipped: drawn while others were still being compared.
-        unfit: drawn while the cloud was slow or offline, power was short, or no other route
+        unfit: drawn while the cloud was slow or offline or the host on battery, or no cloud route
             takes such an input.
         failed: the other side gave no answer.
         pairs: what came of each pair of routes.

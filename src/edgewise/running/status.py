@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from edgewise.running.machine import Health, State
-from edgewise.running.outlook import Outlook
+from edgewise.running.machine import rests_s
+from edgewise.running.steering import Mind, Rules
 from edgewise.units import format_duration, format_rate
 
 
@@ -25,9 +25,11 @@ class Status:
         rtt_s: estimated round trip.
         measured: whether requests were measured lately; otherwise the estimates are what was
             expected of the link.
+        samples: the session's own requests that the estimates come from.
         slowdown: how much slower the device is than planned.
         load: how much slower the cloud half is than planned.
         local_p99_s: what an answer on the device takes at most; ``None`` until one was measured.
+        battery_low: whether the host said so.
     """
 
     health: str
@@ -39,46 +41,53 @@ class Status:
     down_bytes_per_s: float
     rtt_s: float
     measured: bool
+    samples: int
     slowdown: float
     load: float
     local_p99_s: float | None
+    battery_low: bool
 
     @property
     def words(self) -> str:
         """All of it in one line."""
         health = f"{self.health} ({self.why})" if self.why else self.health
         after = f", next try in {math.ceil(self.next_try_s)} s" if self.next_try_s > 0 else ""
-        link = (
-            f"link {'measured' if self.measured else 'expected'}:"
-            f" up {format_rate(self.up_bytes_per_s)}, round trip {format_duration(self.rtt_s)}"
-        )
+        up, rtt = format_rate(self.up_bytes_per_s), format_duration(self.rtt_s)
+        link = f"link {self._evidence}: up {up}, round trip {rtt}"
         pace = f"device at {self.slowdown:.1f} and cloud at {self.load:.1f} times the planned time"
         route = f"; route {self.route}: {self.reason}" if self.route else ""
-        return f"{health}{after}; {link}; {pace}{route}"
+        battery = "; the battery is low" if self.battery_low else ""
+        return f"{health}{after}; {link}; {pace}{battery}{route}"
+
+    @property
+    def _evidence(self) -> str:
+        return f"estimated from {self.samples} requests" if self.measured else "as expected"
 
 
-def describe(state: State, outlook: Outlook, *, linked: bool, now_s: float) -> Status:
-    """The status of a session in that state.
+def describe(rules: Rules, mind: Mind, *, linked: bool, now_s: float) -> Status:
+    """The status of a session.
 
     Args:
-        state: of the machine.
-        outlook: what predictions rest on.
+        rules: that it keeps to.
+        mind: what it knows.
         linked: whether there is a server to talk to.
         now_s: on the session's clock.
     """
+    state, outlook = mind.state, mind.outlook
     estimate = outlook.estimate(now_s)
-    rests = linked and state.health is not Health.ONLINE
     return Status(
         health=state.health.value if linked else "on the device alone",
         why=state.why,
-        next_try_s=max(0.0, state.retry_at_s - now_s) if rests else 0.0,
+        next_try_s=rests_s(state, now_s) if linked else 0.0,
         route=state.route,
         reason=state.reason,
         up_bytes_per_s=estimate.up_bytes_per_s,
         down_bytes_per_s=estimate.down_bytes_per_s,
         rtt_s=estimate.rtt_s,
         measured=estimate.known,
+        samples=estimate.samples,
         slowdown=outlook.device.ratio(now_s),
         load=outlook.server.ratio(now_s),
         local_p99_s=outlook.local_p99_s(),
+        battery_low=mind.host.is_low(rules.options.low_battery_share),
     )

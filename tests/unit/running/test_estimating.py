@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from dataclasses import replace
 
@@ -115,8 +116,10 @@ def test_whatever_is_measured_the_estimate_is_a_link(
     link = Estimator(prior=TYPICAL)
     for now_s, size, up_s, vain in transfers:
         link = link.observed(Transfer(now_s=now_s, up_bytes=size, up_s=up_s, at_least=vain))
-        spec = link.estimate(now_s).spec("now")  # refuses rates and delays that are none
-        assert spec.transfer_s(up_bytes=size) > 0
+        now = link.estimate(now_s)
+        assert now.samples <= len(transfers)
+        assert all(0 < one < math.inf for one in (now.up_bytes_per_s, now.down_bytes_per_s))
+        assert 0 < now.rtt_s < math.inf
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgewise.running.machine import (
+from edgewise.running.events import (
     Action,
     AnswerNow,
     Asked,
@@ -13,21 +13,18 @@ from edgewise.running.machine import (
     Fault,
     GiveUp,
     HeadDone,
-    Health,
     HedgeDue,
     LocalDone,
-    Phase,
     Refuse,
     RemoteFailed,
     ReplyArrived,
     RunFallback,
     RunHead,
     Send,
-    State,
     TimedOut,
     Unreachable,
-    step,
 )
+from edgewise.running.machine import Health, Phase, State, step
 
 
 def asked(request: int = 1, now_s: float = 0.0, **changes: object) -> Asked:

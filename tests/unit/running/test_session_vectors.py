@@ -15,8 +15,8 @@ from typing import Any, get_args
 import pytest
 
 from edgewise.records import parse_json, read_record, write_record
-from edgewise.running import machine
-from edgewise.running.machine import (
+from edgewise.running import events as kinds
+from edgewise.running.events import (
     Action,
     Asked,
     Cancelled,
@@ -27,11 +27,10 @@ from edgewise.running.machine import (
     LocalDone,
     RemoteFailed,
     ReplyArrived,
-    State,
     TimedOut,
     Unreachable,
-    step,
 )
+from edgewise.running.machine import State, step
 
 FOLDER = Path(__file__).parents[3] / "vectors/session"
 
@@ -240,7 +239,7 @@ def _play(events: Sequence[Event]) -> list[dict[str, Any]]:
 
 
 def _read_event(data: dict[str, Any]) -> Event:
-    kind = getattr(machine, data["type"])
+    kind = getattr(kinds, data["type"])
     assert kind in get_args(Event)
     members = {key: value for key, value in data.items() if key != "type"}
     return read_record(kind, members, where="the event")

@@ -1,0 +1,97 @@
+"""What a session performs its requests with: networks, the device, the link."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from edgewise.bundle import Bundle, Route
+from edgewise.engines import EmulatedEngine, Engine, Pace, open_engine
+from edgewise.running.choice import Policy
+from edgewise.running.link import Link
+from edgewise.running.options import Options
+from edgewise.running.racing import Device
+from edgewise.running.usable import check_outputs, device_parts, usable_routes
+
+Clock = Callable[[], float]
+
+_LAST_SENDS_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    """Networks opened, and the way to the cloud; made by :func:`equip`.
+
+    Args:
+        bundle: they are from.
+        routes: that they can take, the planner's choice first.
+        engines: by the names of the bundle's parts.
+        device: the network that answers alone, if there is one.
+        link: to the cloud half, if there is any.
+        clock: seconds that only go forward.
+    """
+
+    bundle: Bundle
+    routes: tuple[Route, ...]
+    engines: Mapping[str, Engine]
+    device: Device | None
+    link: Link | None
+    clock: Clock
+    _senders: list[threading.Thread] = field(default_factory=list)
+
+    def watch(self, sender: threading.Thread) -> None:
+        """Remember a thread that sends, to see it end."""
+        self._senders[:] = [*(one for one in self._senders if one.is_alive()), sender]
+
+    def close(self) -> None:
+        """Free networks and connections, once the work that was left behind has ended."""
+        if self.link is not None:
+            self._end_sends(self.link)
+        if self.device is not None:
+            self.device.finish()
+        for engine in self.engines.values():
+            engine.close()
+
+    def _end_sends(self, link: Link) -> None:
+        link.close()
+        for sender in self._senders:
+            # One given up before it began ends on its own; then its connection goes.
+            sender.join(_LAST_SENDS_S)
+        link.close()
+
+
+def equip(
+    bundle: Bundle, link: Link | None, options: Options, *, pace: Pace, clock: Clock
+) -> Equipment:
+    """Open what the usable routes of a bundle need on the device.
+
+    Args:
+        bundle: open.
+        link: to the cloud half, if there is any.
+        options: of the session.
+        pace: of the device that runs the networks.
+        clock: seconds that only go forward.
+
+    Raises:
+        BadInput: when the bundle's parts are broken, or the options leave no route.
+    """
+    manifest = bundle.manifest
+    routes = usable_routes(manifest, options, online=link is not None)
+    engines: dict[str, Engine] = {}
+    for name, gives in device_parts(manifest, routes, options):
+        if name not in engines:
+            engine = open_engine(bundle.read_part(name), threads=options.threads)
+            engines[name] = EmulatedEngine(engine, pace)
+        check_outputs(name, engines[name], gives)
+    alone = None
+    if manifest.fallback.part is not None and options.policy is not Policy.ONLY_IN_CLOUD:
+        alone = engines.get(manifest.fallback.part)
+    return Equipment(
+        bundle=bundle,
+        routes=routes,
+        engines=engines,
+        device=None if alone is None else Device(alone, clock),
+        link=link,
+        clock=clock,
+    )

@@ -1,0 +1,263 @@
+"""The whole session without I/O: what it knows, which route it takes, and the request under way.
+
+:func:`advance` is a pure function of events, their times and measured sizes; it chooses the route
+with live estimates, hands the request to :func:`edgewise.running.machine.step`, and learns from
+whatever comes back. Played by recorded traces (``vectors/session/routes``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from edgewise.bundle import Route
+from edgewise.running import machine
+from edgewise.running.choice import Choice, named_route
+from edgewise.running.choosing import Question, best_s, choose_now
+from edgewise.running.estimating import TYPICAL, Estimator
+from edgewise.running.events import (
+    Action,
+    AnswerNow,
+    Asked,
+    Cancelled,
+    GiveUp,
+    HeadDone,
+    LocalDone,
+    OfRequest,
+    RemoteFailed,
+    ReplyArrived,
+    Send,
+    TimedOut,
+    Unreachable,
+)
+from edgewise.running.learning import (
+    with_head,
+    with_local,
+    with_remote,
+    with_reply,
+    without_reply,
+)
+from edgewise.running.machine import Phase, State
+from edgewise.running.options import Options
+from edgewise.running.outlook import Outlook
+from edgewise.running.thrift import HostState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What does not change as long as a session lives.
+
+    Args:
+        routes: those that may be taken, the planner's choice first.
+        fallback: whether the device can answer alone.
+        options: of the session.
+    """
+
+    routes: tuple[Route, ...]
+    fallback: bool
+    options: Options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Somebody wants an answer.
+
+    Args:
+        now_s: when.
+        request: its number, above all earlier ones.
+        routes: names of those that can take this input; at least one.
+        route: the one that the caller insists on.
+        deadline_s: counted from when the request came in, ``spent_s`` ago.
+        spent_s: gone already, on preparing the input.
+        busy_since_s: when the device began what it still runs for an older request.
+    """
+
+    now_s: float
+    request: int
+    routes: tuple[str, ...]
+    route: str | None = None
+    deadline_s: float | None = None
+    spent_s: float = 0.0
+    busy_since_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRan:
+    """The network that answers alone has run, for this request or an older one."""
+
+    now_s: float
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What the request under way was begun with.
+
+    Args:
+        wanted: what was asked for.
+        choice: the route, and what was predicted for it.
+        linked: whether that prediction counts the link.
+        sent_s: when it was sent, as long as the cloud owes an answer.
+    """
+
+    wanted: Wanted
+    choice: Choice
+    linked: bool
+    sent_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mind:
+    """Everything that a session remembers.
+
+    Args:
+        state: of the request under way, and of the cloud's health.
+        outlook: what predictions rest on.
+        attempt: ``None`` between requests.
+        host: what the host said last.
+    """
+
+    outlook: Outlook
+    state: State = field(default_factory=State)
+    attempt: Attempt | None = None
+    host: HostState = field(default_factory=HostState)
+
+
+Event = Wanted | DeviceRan | HostState | OfRequest | Unreachable
+
+
+def first_mind(options: Options) -> Mind:
+    """What a session knows before its first event."""
+    link = Estimator(prior=TYPICAL if options.link is None else options.link)
+    return Mind(outlook=Outlook(link=link, expected=options.link is not None))
+
+
+def advance(rules: Rules, mind: Mind, event: Event) -> tuple[Mind, Action | None]:
+    """What the session knows next, and what to do now.
+
+    Events that come too late, such as a reply after its time-out or anything of an older
+    request, change nothing.
+
+    Args:
+        rules: of this session.
+        mind: what it knows.
+        event: what has happened.
+    """
+    match event:
+        case HostState():
+            return replace(mind, host=event), None
+        case DeviceRan():
+            return replace(mind, outlook=with_local(mind.outlook, event.took_s)), None
+        case Wanted():
+            return _begin(rules, mind, event)
+    state, action = machine.step(mind.state, event)
+    if mind.attempt is None or isinstance(event, Unreachable) or state is mind.state:
+        return replace(mind, state=state), action
+    outlook = _learnt(mind.outlook, mind.attempt, event)
+    if isinstance(action, AnswerNow | GiveUp) and _missed(mind.attempt, event, action):
+        outlook = outlook.missed()
+    attempt = None if state.phase is Phase.IDLE else _followed(mind.attempt, event, action)
+    return Mind(outlook=outlook, state=state, attempt=attempt, host=mind.host), action
+
+
+def _begin(rules: Rules, mind: Mind, wanted: Wanted) -> tuple[Mind, Action | None]:
+    if wanted.request <= mind.state.request:
+        return mind, None
+    if mind.attempt is not None:  # nobody waits for it any more
+        cancelled = Cancelled(now_s=wanted.now_s, request=mind.state.request)
+        mind, _ = advance(rules, mind, cancelled)
+    spare_s = _spare_s(mind.outlook, wanted)
+    outlook, choice = _chosen(rules, mind, wanted, spare_s)
+    linked = outlook.live_link(wanted.now_s) is not None
+    attempt = Attempt(wanted=wanted, choice=choice, linked=linked)
+    state, action = machine.step(mind.state, _asked(rules, outlook, attempt, spare_s))
+    busy = state.phase is not Phase.IDLE
+    return replace(mind, outlook=outlook, state=state, attempt=attempt if busy else None), action
+
+
+def _spare_s(outlook: Outlook, wanted: Wanted) -> float | None:
+    """What is left until the deadline, once the device is free."""
+    if wanted.deadline_s is None:
+        return None
+    left_s = max(0.0, wanted.deadline_s - wanted.spent_s)
+    if wanted.busy_since_s is None:
+        return left_s
+    longest_s = outlook.local_p99_s() or 0.0
+    return left_s - min(longest_s, max(0.0, longest_s - (wanted.now_s - wanted.busy_since_s)))
+
+
+def _chosen(
+    rules: Rules, mind: Mind, wanted: Wanted, spare_s: float | None
+) -> tuple[Outlook, Choice]:
+    outlook, now_s, options = mind.outlook, wanted.now_s, rules.options
+    routes = [route for route in rules.routes if route.name in wanted.routes]
+    if wanted.route is not None:
+        route = named_route(routes, wanted.route)
+        predicted_s = outlook.predict_s(route, outlook.live_link(now_s), now_s)
+        reason = "the caller asked for it"
+        return outlook, Choice(route=route, predicted_s=predicted_s, reason=reason)
+    question = Question(
+        now_s=now_s,
+        policy=options.policy,
+        spare_s=spare_s if rules.fallback else None,
+        saving=mind.host.is_low(options.low_battery_share),
+    )
+    return choose_now(outlook, routes, question)
+
+
+def _asked(rules: Rules, outlook: Outlook, attempt: Attempt, spare_s: float | None) -> Asked:
+    choice, wanted = attempt.choice, attempt.wanted
+    remote = choice.route.server_part is not None
+    deadline_s = wanted.deadline_s
+    hedge_s = None
+    if spare_s is not None and rules.fallback and remote:
+        hedge_s = outlook.hedge_s(
+            deadline_s=spare_s, predicted_s=choice.predicted_s, linked=attempt.linked
+        )
+    due_s = best = None
+    if deadline_s is not None:
+        due_s = max(0.0, deadline_s - wanted.spent_s)
+        best = best_s(outlook, rules.routes, now_s=wanted.now_s)
+    return Asked(
+        now_s=wanted.now_s,
+        request=wanted.request,
+        route=choice.route.name,
+        reason=choice.reason,
+        remote=remote,
+        timeout_s=rules.options.wait_s(predicted_s=choice.predicted_s),
+        fallback=rules.fallback,
+        hedge_s=hedge_s,
+        deadline_s=due_s,
+        best_s=best or 0.0,
+        refuse=rules.options.refuse_late,
+    )
+
+
+def _learnt(outlook: Outlook, attempt: Attempt, event: OfRequest) -> Outlook:
+    choice, took_s = attempt.choice, event.now_s - attempt.wanted.now_s
+    match event:
+        case HeadDone():
+            return with_head(outlook, choice.route, took_s, event.now_s)
+        case ReplyArrived():
+            outlook = with_reply(outlook, event, choice.route)
+            return with_remote(outlook, took_s, choice.predicted_s) if attempt.linked else outlook
+        case TimedOut() | LocalDone() | Cancelled() if attempt.sent_s is not None:
+            up_bytes = choice.route.coefficients.up_bytes
+            return without_reply(outlook, up_bytes, event.now_s - attempt.sent_s, event.now_s)
+    return outlook
+
+
+def _missed(attempt: Attempt, event: OfRequest, action: AnswerNow | GiveUp) -> bool:
+    """Whether the route failed, missed its deadline, or lost against the device."""
+    wanted = attempt.wanted
+    if isinstance(action, GiveUp) or action.fallback:
+        return True
+    took_s = event.now_s - wanted.now_s + wanted.spent_s
+    return wanted.deadline_s is not None and took_s > wanted.deadline_s
+
+
+def _followed(attempt: Attempt, event: OfRequest, action: Action | None) -> Attempt:
+    if isinstance(action, Send):
+        return replace(attempt, sent_s=event.now_s)
+    if isinstance(event, ReplyArrived | RemoteFailed | TimedOut):
+        return replace(attempt, sent_s=None)
+    return attempt
