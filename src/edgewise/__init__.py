@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgewise.planning import build_bundle, plan, plan_given
     from edgewise.profiling import count
     from edgewise.running import Answer, Options, Policy, Session, connect
+    from edgewise.running.asynchronous import AsyncSession, connect_async
     from edgewise.serving import serve
     from edgewise.shrinking import quantize
     from edgewise.specs import CloudSpec, DeviceSpec, LinkSpec
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Answer": "running",
+    "AsyncSession": "running.asynchronous",
     "BadInput": "errors",
     "Bundle": "bundle",
     "CloudSpec": "specs",
@@ -39,6 +41,7 @@ _HOMES = {
     "Session": "running",
     "build_bundle": "planning",
     "connect": "running",
+    "connect_async": "running.asynchronous",
     "count": "profiling",
     "load": "graphs",
     "load_examples": "examples",
@@ -54,6 +57,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Answer",
+    "AsyncSession",
     "BadInput",
     "Bundle",
     "CloudSpec",
@@ -70,6 +74,7 @@ __all__ = [
     "__version__",
     "build_bundle",
     "connect",
+    "connect_async",
     "count",
     "load",
     "load_examples",

@@ -1,6 +1,7 @@
 """The device half: a session that answers, with the cloud's help when that pays."""
 
 from edgewise.running.answer import Answer, InferenceSource
+from edgewise.running.cancelling import Cancellation, GivenUp
 from edgewise.running.choice import Choice, Policy, choose, predict_s
 from edgewise.running.connecting import connect
 from edgewise.running.content import Input
@@ -16,9 +17,11 @@ from edgewise.running.submitting import Flushed
 
 __all__ = [
     "Answer",
+    "Cancellation",
     "Choice",
     "Entry",
     "Flushed",
+    "GivenUp",
     "HttpLink",
     "InferenceSource",
     "Input",

@@ -10,6 +10,7 @@ from edgewise.bundle import Route, RouteKind
 from edgewise.engines import Engine
 from edgewise.errors import LinkFailed
 from edgewise.running.asking import route_request
+from edgewise.running.cancelling import GivenUp
 from edgewise.running.connection import Broken, Refused, Unreachable
 from edgewise.running.content import Content
 from edgewise.running.equipment import Equipment
@@ -92,6 +93,11 @@ class Errand:
                 self._run_fallback()
         return self._await()
 
+    def give_up(self) -> None:
+        """Raise ``GivenUp`` where the request is waited for; may be called in any thread."""
+        self._over = True
+        self._race.stop(GivenUp("the caller gave the request up"))
+
     def end(self) -> None:
         """Give up what is still under way."""
         self._over = True
@@ -132,6 +138,8 @@ class Errand:
         self._race.start("local", run)
 
     def _send(self, timeout_s: float, hedge_s: float | None) -> None:
+        if self._over:
+            return  # given up: nothing more is sent, and waiting tells
         link = self._equipment.link
         assert link is not None  # without a link only local routes are usable
         request = self._request(timeout_s)
@@ -157,6 +165,8 @@ class Errand:
             finished = self._race.wait(until_s=due_s)
             if finished is None:
                 return self._due(hedge=self._hedge_at_s <= self._timeout_at_s)
+            if isinstance(finished.error, GivenUp):
+                raise finished.error
             if finished.name == "local":
                 return self._local_done(finished)
             if self._sending:  # otherwise its end is that of a send given up before

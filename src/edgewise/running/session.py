@@ -11,6 +11,7 @@ from edgewise.bundle import Bundle, Route, RouteKind
 from edgewise.engines import Pace
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.running.answer import Answer, InferenceSource
+from edgewise.running.cancelling import Cancellation
 from edgewise.running.content import Content, Input, InputReader
 from edgewise.running.equipment import Clock, equip
 from edgewise.running.events import Action, AnswerNow, Cancelled, GiveUp, Refuse, Unreachable
@@ -78,7 +79,12 @@ class Session:
             shadow.start(self._equipment.engines)
 
     def run(
-        self, value: Input, *, deadline_s: float | None = None, route: str | None = None
+        self,
+        value: Input,
+        *,
+        deadline_s: float | None = None,
+        route: str | None = None,
+        cancellation: Cancellation | None = None,
     ) -> Answer:
         """Answer one request; requests of several threads are answered one after the other.
 
@@ -87,11 +93,13 @@ class Session:
             deadline_s: counted from now; the device starts on its own in time for it when the
                 cloud dawdles, and the answer says whether it was met.
             route: take this one of those that the options allow, instead of the best.
+            cancellation: gives the request up from another thread.
 
         Raises:
             BadInput: when the input does not fit the model, the session is closed, or nobody can
                 meet the deadline (then with the soonest that is possible).
             LinkFailed: when the cloud failed and the device cannot answer alone.
+            GivenUp: when it was given up.
         """
         recorder = Recorder(self._clock)
         with self._lock:
@@ -109,7 +117,7 @@ class Session:
                 spent_s=recorder.elapsed_s,
                 busy_since_s=None if self._device is None else self._device.since_s,
             )
-            answer = self._answer(wanted, content, recorder)
+            answer = self._answer(wanted, content, recorder, cancellation or Cancellation())
             if self._shadow is not None:
                 self._shadow.offer(content, answer, mind=self._mind)
             return answer
@@ -215,7 +223,9 @@ class Session:
             self._mind, action = advance(self._rules, self._mind, event)
         return action
 
-    def _answer(self, wanted: Wanted, content: Content, recorder: Recorder) -> Answer:
+    def _answer(
+        self, wanted: Wanted, content: Content, recorder: Recorder, cancellation: Cancellation
+    ) -> Answer:
         action = self._tell(wanted)
         if isinstance(action, Refuse):
             raise _too_soon(action.best_s)
@@ -227,6 +237,7 @@ class Session:
             equipment=self._equipment,
             route=next(route for route in self._rules.routes if route.name == tried),
         )
+        cancellation.on_cancel(errand.give_up)
         try:
             answered = self._drive(action, errand)
         finally:
