@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edgewise.bundle import Bundle, Route
-from edgewise.running.link import Request
+from edgewise.running.exchange import Request
 from edgewise.tensors import Array
 from edgewise.wire import Bound, Message
 

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgewise.bundle import Bundle, check_supported, open_bundle
 from edgewise.errors import BadInput, LinkFailed
+from edgewise.running.choice import Policy
 from edgewise.running.equipment import Clock
-from edgewise.running.link import HttpLink
 from edgewise.running.options import Options
 from edgewise.running.outbox import Outbox
 from edgewise.running.patience import within
@@ -18,6 +19,9 @@ from edgewise.running.session import Session
 from edgewise.running.shadow import Shadow
 from edgewise.running.submitting import Submitter
 from edgewise.running.usable import usable_routes
+
+if TYPE_CHECKING:
+    from edgewise.running.link import HttpLink
 
 _GREETING_S = 2.0
 
@@ -61,7 +65,7 @@ def connect(  # noqa: PLR0913 - each the choice of whoever runs the device
     check_supported(opened.manifest)
     options = options or Options()
     routes = usable_routes(opened.manifest, options, online=url is not None)
-    open_link = partial(HttpLink, url, api_key=api_key, ca_path=ca_path) if url else None
+    open_link = partial(_open_link, url, api_key=api_key, ca_path=ca_path) if url else None
     submits = partial(_submitter, outbox, open_link, bundle=opened, options=options)
     make = partial(Session, opened, clock=clock)
     shadow = None if options.shadow is None else Shadow(opened, options, routes, open_link)
@@ -76,6 +80,12 @@ def connect(  # noqa: PLR0913 - each the choice of whoever runs the device
         raise
 
 
+def _open_link(url: str, *, api_key: str | None, ca_path: Path | str | None) -> HttpLink:
+    from edgewise.running.link import HttpLink  # urllib3 tries a socket as soon as it is loaded
+
+    return HttpLink(url, api_key=api_key, ca_path=ca_path)
+
+
 def _submitter(
     outbox: Outbox | None,
     open_link: Callable[[], HttpLink] | None,
@@ -85,7 +95,9 @@ def _submitter(
 ) -> Submitter | None:
     if outbox is None:
         return None
-    link = None if open_link is None else open_link()  # its own: a time-out here cuts none there
+    stays = options.policy is Policy.ONLY_ON_DEVICE
+    # Its own: a time-out here cuts none there.
+    link = None if open_link is None or stays else open_link()
     return Submitter(outbox, link=link, bundle=bundle, options=options)
 
 

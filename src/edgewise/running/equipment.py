@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from edgewise.bundle import Bundle, Route
 from edgewise.engines import EmulatedEngine, Engine, Pace, open_engine
 from edgewise.running.choice import Policy
-from edgewise.running.link import Link
+from edgewise.running.exchange import Link
 from edgewise.running.options import Options
 from edgewise.running.racing import Device
 from edgewise.running.usable import check_outputs, device_parts, usable_routes

@@ -11,7 +11,6 @@ from edgewise.engines import Engine
 from edgewise.errors import LinkFailed
 from edgewise.running.asking import route_request
 from edgewise.running.cancelling import GivenUp
-from edgewise.running.connection import Broken, Refused, Unreachable
 from edgewise.running.content import Content
 from edgewise.running.equipment import Equipment
 from edgewise.running.events import (
@@ -28,7 +27,7 @@ from edgewise.running.events import (
     Send,
     TimedOut,
 )
-from edgewise.running.link import Reply, Request
+from edgewise.running.exchange import Broken, Refused, Reply, Request, Unreachable
 from edgewise.running.racing import Finished, Race
 from edgewise.running.spans import Recorder
 from edgewise.tensors import Array

@@ -15,7 +15,7 @@ from edgewise.running.cancelling import Cancellation
 from edgewise.running.content import Content, Input, InputReader
 from edgewise.running.equipment import Clock, equip
 from edgewise.running.events import Action, AnswerNow, Cancelled, GiveUp, Refuse, Unreachable
-from edgewise.running.link import Link
+from edgewise.running.exchange import Link
 from edgewise.running.options import Options
 from edgewise.running.outbox_items import Receipt
 from edgewise.running.performing import Errand

@@ -16,7 +16,7 @@ from edgewise.running.asking import route_request
 from edgewise.running.choice import Policy
 from edgewise.running.comparing import Compared, Tally, compared, deciding_output
 from edgewise.running.content import Content
-from edgewise.running.link import Link
+from edgewise.running.exchange import Link
 from edgewise.running.machine import Health
 from edgewise.running.options import Options
 from edgewise.running.shadow_report import ShadowReport

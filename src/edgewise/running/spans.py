@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from edgewise.running.link import Reply
+from edgewise.running.exchange import Reply
 from edgewise.trace import Span, SpanKind, Trace
 
 T = TypeVar("T")
