@@ -209,7 +209,10 @@ class GivenAway:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Everything a bundle says about itself; see the module."""
+    """Everything a bundle says about itself; see the module.
+
+    ``tokenizer`` is the text of the ``tokenizer.json`` of a network that reads text.
+    """
 
     schema: int
     name: str
@@ -222,6 +225,7 @@ class Manifest:
     needs: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     preparation: Mapping[str, Any] | None = None
+    tokenizer: str | None = None
     codec_tables: tuple[CodecTable, ...] = ()
     exits: tuple[ExitHead, ...] = ()
     probe: Probe | None = None

@@ -6,6 +6,7 @@ import argparse
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from edgewise.catalog import load_link
 from edgewise.cli.console import Commands, add_json, note, print_json, printable
 from edgewise.cli.credentials import add_credentials, read_api_key
 from edgewise.cli.options import duration
+from edgewise.cli.texts import TEXT_FILES, named_texts, texts_in
 from edgewise.errors import BadInput, MissingExtra
 from edgewise.records import write_record
 from edgewise.tensors import Array
@@ -44,7 +46,14 @@ def add_command(commands: Commands) -> None:
     parser = commands.add_parser("run", help="the device half of a bundle, on files")
     parser.add_argument("bundle", metavar="BUNDLE", type=Path)
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", type=Path, help="photos, .npy, .npz, folders"
+        "inputs",
+        metavar="INPUT",
+        nargs="*",
+        type=Path,
+        help="photos, .npy, .npz, folders; texts by line: .txt, .csv, .tsv",
+    )
+    parser.add_argument(
+        "--text", action="append", default=[], help="a text, if the network reads texts"
     )
     parser.add_argument("--server", metavar="URL", help="where the cloud half listens")
     add_credentials(parser)
@@ -71,12 +80,19 @@ def execute(args: argparse.Namespace) -> int:
     options = _options(args)
     bundle = open_bundle(args.bundle)
     files = list(_find_files(args.inputs))
+    if not files and not args.text:
+        raise BadInput(
+            expected="an INPUT to answer",
+            found="none",
+            remedy="name files or a folder, or pass --text TEXT",
+        )
+    inputs = chain(named_texts(args.text, bundle), _read_inputs(files, bundle))
     results = []
     key = read_api_key(args.api_key_file, server=args.server)
     with connect(bundle, args.server, options=options, api_key=key, ca_path=args.ca) as session:
         if args.slowdown > 1:
             note(f"emulating a device {args.slowdown:g} times slower than this machine")
-        for name, answer in _answers(args, session, _read_inputs(files, bundle)):
+        for name, answer in _answers(args, session, inputs):
             results.append((name, answer))
             if not args.json:
                 print(_line(name, answer, bundle), flush=True)
@@ -170,6 +186,8 @@ def _read_inputs(files: Sequence[Path], bundle: Bundle) -> Iterator[tuple[str, I
         kind = file.suffix.lower()
         if kind == ".npz":
             yield from _read_rows(file, bundle)
+        elif kind in TEXT_FILES:
+            yield from texts_in(file, bundle)
         else:
             yield str(file), _read_array(file) if kind == ".npy" else file
 
@@ -221,9 +239,10 @@ def _line(name: str, answer: Answer, bundle: Bundle) -> str:
     trace, source = answer.trace, answer.inference_source
     late = "  LATE" if answer.deadline_met is False else ""
     sent = f"sent {format_bytes(trace.up_bytes)}" if trace.up_bytes else "sent nothing"
+    lost = f"; {answer.note}" if answer.note else ""
     return printable(
         f"{Path(name).name:24}  {top_label(answer, bundle):20}  {source.route:18} "
-        f"{format_duration(trace.total_s):>9}  {sent:14}  {source.reason}{late}"
+        f"{format_duration(trace.total_s):>9}  {sent:14}  {source.reason}{lost}{late}"
     )
 
 
@@ -246,6 +265,7 @@ def _result_json(name: str, answer: Answer, bundle: Bundle) -> Mapping[str, Any]
         "outputs": {name: _array_json(array) for name, array in answer.outputs.items()},
         "inference_source": write_record(answer.inference_source),
         "deadline_met": answer.deadline_met,
+        "note": answer.note,
         "total_s": answer.trace.total_s,
         "up_bytes": answer.trace.up_bytes,
         "down_bytes": answer.trace.down_bytes,

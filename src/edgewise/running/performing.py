@@ -67,6 +67,7 @@ class Errand:
         route: Route,
     ) -> None:
         self.route = route
+        self.note = content.note
         self.outputs: dict[str, Array] = {}
         self._number = number
         self._content = content

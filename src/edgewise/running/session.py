@@ -89,7 +89,8 @@ class Session:
         """Answer one request; requests of several threads are answered one after the other.
 
         Args:
-            value: a photo (path, file bytes, 8-bit pixels), an array, or arrays by name.
+            value: a photo (path, file bytes, 8-bit pixels), a text if the network reads texts,
+                an array, or arrays by name.
             deadline_s: counted from now; the device starts on its own in time for it when the
                 cloud dawdles, and the answer says whether it was met.
             route: take this one of those that the options allow, instead of the best.
@@ -271,6 +272,7 @@ class Session:
             inference_source=source,
             deadline_met=None if due_s is None else trace.total_s <= due_s,
             trace=trace,
+            note=errand.note,
         )
 
     def _source(self, tried: Route, answered: AnswerNow) -> InferenceSource:

@@ -16,7 +16,7 @@ from types import FrameType
 
 import uvicorn
 
-from edgewise.bundle import check_supported, open_bundle
+from edgewise.bundle import Side, check_supported, open_bundle
 from edgewise.errors import BadInput, EdgewiseError
 from edgewise.serving.access import LOCAL_HOSTS, Access, host_name
 from edgewise.serving.app import create_app
@@ -56,7 +56,7 @@ def serve(  # noqa: PLR0913 - each an operator's choice
         BadInput: when the bundle cannot be served, or the port not be had.
     """
     bundle = open_bundle(bundle_path)
-    check_supported(bundle.manifest)
+    check_supported(bundle.manifest, on=Side.SERVER)
     access = access or Access(allowed_hosts=(*LOCAL_HOSTS, host_name(host)))
     store = SubmissionStore(submissions) if isinstance(submissions, str) else submissions
     app = create_app(bundle, threads=threads, access=access, submissions=store)
