@@ -128,6 +128,19 @@ def test_an_infeasible_deadline_is_refused_at_once_with_the_soonest(bundle: Bund
     assert "no answer can be there within 0.00 s, at best" in late.inference_source.reason
 
 
+def test_the_host_tells_of_its_battery(bundle: Bundle) -> None:
+    with connect(bundle, None) as session:
+        session.host_state(battery_share=0.05)
+        low = session.status()
+        session.host_state(battery_share=0.05, on_charger=True)
+        charging = session.status()
+        with pytest.raises(BadInput, match="battery share from 0 to 1, found 80"):
+            session.host_state(battery_share=80)
+        assert session.run(image()).inference_source.kind == "local"
+    assert (low.battery_low, charging.battery_low) == (True, False)
+    assert "the battery is low" in low.words
+
+
 def test_one_refused_input_does_not_rest_the_cloud_and_three_in_a_row_do(bundle: Bundle) -> None:
     lying = LyingServer(greet=greet_as(bundle), infer=answer(reply()))
     with lying.running(), connect(bundle, lying.url) as session:

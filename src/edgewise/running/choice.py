@@ -23,11 +23,19 @@ class Policy(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The route to try first, its predicted seconds, and why it was chosen."""
+    """The route to try first, and why.
+
+    Args:
+        route: chosen.
+        predicted_s: for it.
+        reason: why it was chosen.
+        linked: whether that prediction counts the link.
+    """
 
     route: Route
     predicted_s: float
     reason: str
+    linked: bool
 
 
 def choose(
@@ -59,6 +67,7 @@ def choose(
         route=best,
         predicted_s=predict_s(best, link),
         reason=reason_for(len(preferred), link, policy),
+        linked=link is not None,
     )
 
 

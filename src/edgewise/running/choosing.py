@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgewise.bundle import Route
@@ -18,14 +18,16 @@ class Question:
     Args:
         now_s: on the session's clock.
         policy: where answers may come from.
-        spare_s: what is left until the deadline; ``None`` without one, or when the device
+        left_s: until the deadline; ``None`` without one.
+        alone_s: until the deadline once the device is free; ``None`` without one, or when it
             cannot answer alone.
         saving: whether the battery is low.
     """
 
     now_s: float
     policy: Policy
-    spare_s: float | None = None
+    left_s: float | None = None
+    alone_s: float | None = None
     saving: bool = False
 
 
@@ -46,19 +48,24 @@ def choose_now(
     candidates = _candidates(outlook, routes, question)
     link = outlook.live_link(now_s)
     predicted_s = {route.name: outlook.predict_s(route, link, now_s) for route in candidates}
-    costs = predicted_s
+    costs_s: Mapping[str, float] = predicted_s
     reason = reason_for(len(candidates), link, question.policy)
     if question.saving and know_energy(candidates):
-        costs = weighed(candidates, predicted_s)
+        costs_s = weighed(candidates, predicted_s, due_s=question.left_s)
         reason = f"{reason}, energy counted because the battery is low"
     if link is None:
         name = candidates[0].name
         dwell = outlook.dwell if outlook.dwell.route == name else Dwell(route=name, since_s=now_s)
     else:
-        dwell, kept = settle(outlook.dwell, costs, now_s=now_s)
+        dwell, kept = settle(outlook.dwell, costs_s, now_s=now_s)
         reason = f"{reason}, or nearly, and in use" if kept else reason
     route = next(route for route in candidates if route.name == dwell.route)
-    choice = Choice(route=route, predicted_s=predicted_s[route.name], reason=reason)
+    choice = Choice(
+        route=route,
+        predicted_s=predicted_s[route.name],
+        reason=reason,
+        linked=link is not None,
+    )
     return replace(outlook, dwell=replace(dwell, released=False)), choice
 
 
@@ -76,10 +83,10 @@ def best_s(outlook: Outlook, routes: Sequence[Route], *, now_s: float) -> float:
 
 def _candidates(outlook: Outlook, routes: Sequence[Route], question: Question) -> Sequence[Route]:
     preferred = preferred_routes(routes, question.policy)
-    if question.spare_s is None:
+    if question.alone_s is None:
         return preferred
     for some in (preferred, routes):
-        kept = outlook.kept(some, deadline_s=question.spare_s, now_s=question.now_s)
+        kept = outlook.kept(some, deadline_s=question.alone_s, now_s=question.now_s)
         if kept:
             return kept
     return preferred

@@ -72,7 +72,7 @@ class Fit:
 
     def aged(self, now_s: float) -> Fit:
         """The same samples, older; a clock that jumps back ages nothing."""
-        return self.faded(0.5 ** (max(0.0, now_s - self.now_s) / self.half_life_s), now_s=now_s)
+        return self.faded(self._left(now_s), now_s=now_s)
 
     def faded(self, share: float, *, now_s: float) -> Fit:
         """The same samples, with that share of their weight."""
@@ -97,20 +97,28 @@ class Fit:
             times_bytes=self.times_bytes + seconds * size_bytes,
         )
 
-    def solve(self, prior_rtt_s: float, prior_s_per_byte: float) -> tuple[float, float]:
-        """Round trip and seconds per byte, pulled towards the expected ones.
+    def weight_at(self, now_s: float) -> float:
+        """Of all samples together, by then."""
+        return self.weight * self._left(now_s)
+
+    def solve(
+        self, prior_rtt_s: float, prior_s_per_byte: float, *, now_s: float
+    ) -> tuple[float, float]:
+        """Round trip and seconds per byte by then, pulled towards the expected ones.
 
         Minimises the squared residuals plus ``_PULL`` times the squared relative distances
         from the prior, in units of the time that the prior gives a transfer of the mean size.
         """
-        if self.weight < 1e-9:
+        share = self._left(now_s)
+        weight, bytes1 = self.weight * share, self.bytes1 * share
+        if weight < 1e-9:
             return prior_rtt_s, prior_s_per_byte
-        unit_s = prior_rtt_s + self.bytes1 / self.weight * prior_s_per_byte
+        unit_s = prior_rtt_s + bytes1 / weight * prior_s_per_byte
         pull_rtt = _PULL * (unit_s / prior_rtt_s) ** 2
         pull_rate = _PULL * (unit_s / prior_s_per_byte) ** 2
-        a11, a12, a22 = self.weight + pull_rtt, self.bytes1, self.bytes2 + pull_rate
-        b1 = self.times1 + pull_rtt * prior_rtt_s
-        b2 = self.times_bytes + pull_rate * prior_s_per_byte
+        a11, a12, a22 = weight + pull_rtt, bytes1, self.bytes2 * share + pull_rate
+        b1 = self.times1 * share + pull_rtt * prior_rtt_s
+        b2 = self.times_bytes * share + pull_rate * prior_s_per_byte
         determinant = a11 * a22 - a12 * a12
         rtt_s = (b1 * a22 - b2 * a12) / determinant if determinant > 0 else prior_rtt_s
         s_per_byte = (b2 * a11 - b1 * a12) / determinant if determinant > 0 else 0.0
@@ -119,6 +127,11 @@ class Fit:
         if s_per_byte < _LEAST_S_PER_BYTE:
             return max(_LEAST_RTT_S, (b1 - a12 * _LEAST_S_PER_BYTE) / a11), _LEAST_S_PER_BYTE
         return rtt_s, s_per_byte
+
+    def _left(self, now_s: float) -> float:
+        """The share of the weight that is left by then."""
+        share: float = 0.5 ** (max(0.0, now_s - self.now_s) / self.half_life_s)
+        return share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,13 +230,14 @@ class Estimator:
 
     def estimate(self, now_s: float) -> LinkEstimate:
         """The lower rate and the longer round trip of the two fits; old news fade to the prior."""
-        aged = self._aged(now_s)
         rtt_s = max(_LEAST_RTT_S, self.prior.rtt_s)
         up = max(_LEAST_S_PER_BYTE, 1 / self.prior.up_bytes_per_s)
         down = max(_LEAST_S_PER_BYTE, 1 / self.prior.down_bytes_per_s)
-        fits = [fit.solve(rtt_s, up) for fit in (aged.fast, aged.slow)]
-        downs = [fit.solve(_LEAST_RTT_S, down) for fit in (aged.down_fast, aged.down_slow)]
-        known = aged.slow.weight >= _KNOWN
+        fits = [fit.solve(rtt_s, up, now_s=now_s) for fit in (self.fast, self.slow)]
+        downs = [
+            fit.solve(_LEAST_RTT_S, down, now_s=now_s) for fit in (self.down_fast, self.down_slow)
+        ]
+        known = self.slow.weight_at(now_s) >= _KNOWN
         return LinkEstimate(
             name="the link as measured" if known else self.prior.name,
             up_bytes_per_s=1 / max(s_per_byte for _, s_per_byte in fits),

@@ -17,8 +17,9 @@ class Fault(enum.StrEnum):
 class Asked:
     """A request came in, and the route for it was chosen; an unfinished older one is given up.
 
-    ``deadline_s`` counts from ``now_s``, and ``best_s`` is the soonest that an answer can be
-    there (0: nobody knows); a deadline below it is refused at once if ``refuse`` says so.
+    ``deadline_s`` is the time that the caller gave in all, and ``best_s`` the soonest that an
+    answer can be there (0: nobody knows); a deadline below it is refused at once if ``refuse``
+    says so.
     """
 
     now_s: float

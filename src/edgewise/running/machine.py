@@ -74,8 +74,8 @@ class State:
         strikes: requests in a row that the device answered first, or whose input was refused;
             the third is treated as a failure.
         retry_at_s: when slow or offline, the time from which a request may try the cloud again.
-        credit: earned by every remote request; five buy a second try, so that at most 20 % of
-            the requests are sent twice.
+        credit: earned by every remote request; five buy a second try within the same time-out,
+            so that at most 20 % of the requests are sent twice, and none more often.
         route: the route tried in this request.
         reason: why that route.
         remote: whether that route needs the cloud.
@@ -83,6 +83,8 @@ class State:
         hedge_s: seconds from :class:`Asked` after which the device starts on its own; ``None``:
             never.
         asked_s: when the request came in.
+        sends: how often it was sent.
+        sent_s: when it was sent first.
         fallback: whether the device can answer alone.
     """
 
@@ -100,6 +102,8 @@ class State:
     timeout_s: float = 0.0
     hedge_s: float | None = None
     asked_s: float = 0.0
+    sends: int = 0
+    sent_s: float = 0.0
     fallback: bool = True
 
 
@@ -189,6 +193,7 @@ def _asked(state: State, event: Asked) -> tuple[State, Action | None]:
         timeout_s=event.timeout_s,
         hedge_s=event.hedge_s,
         asked_s=event.now_s,
+        sends=0,
         credit=min(_MOST_CREDIT, state.credit + 1) if event.remote else state.credit,
         fallback=event.fallback,
     )
@@ -216,7 +221,8 @@ def rests_s(state: State, now_s: float) -> float:
 def _head_done(state: State, now_s: float) -> tuple[State, Action | None]:
     if not state.remote:
         return _answer(state, fallback=False)
-    return replace(state, phase=Phase.REMOTE), _send(state, now_s)
+    sent = replace(state, phase=Phase.REMOTE, sends=1, sent_s=now_s)
+    return sent, _send(state, now_s)
 
 
 def _send(state: State, now_s: float) -> Send:
@@ -229,8 +235,11 @@ def _send(state: State, now_s: float) -> Send:
 
 
 def _remote_failed(state: State, event: RemoteFailed) -> tuple[State, Action | None]:
-    if event.again and not state.fallback and state.credit >= _RETRY_COST:
-        return replace(state, credit=state.credit - _RETRY_COST), _send(state, event.now_s)
+    left_s = state.timeout_s - max(0.0, event.now_s - state.sent_s)
+    affordable = state.sends == 1 and left_s > 0 and state.credit >= _RETRY_COST
+    if event.again and affordable and not state.fallback:
+        again = replace(state, sends=2, credit=state.credit - _RETRY_COST)
+        return again, Send(timeout_s=left_s)
     blamed = _blamed(state, event)
     if state.fallback:
         return blamed, RunFallback()

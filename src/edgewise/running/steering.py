@@ -23,9 +23,7 @@ from edgewise.running.events import (
     HeadDone,
     LocalDone,
     OfRequest,
-    RemoteFailed,
     ReplyArrived,
-    Send,
     TimedOut,
     Unreachable,
 )
@@ -95,14 +93,10 @@ class Attempt:
     Args:
         wanted: what was asked for.
         choice: the route, and what was predicted for it.
-        linked: whether that prediction counts the link.
-        sent_s: when it was sent, as long as the cloud owes an answer.
     """
 
     wanted: Wanted
     choice: Choice
-    linked: bool
-    sent_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +115,9 @@ class Mind:
     attempt: Attempt | None = None
     host: HostState = field(default_factory=HostState)
 
+
+# The cloud owes an answer.
+_OWED = (Phase.REMOTE, Phase.HEDGED)
 
 Event = Wanted | DeviceRan | HostState | OfRequest | Unreachable
 
@@ -141,6 +138,9 @@ def advance(rules: Rules, mind: Mind, event: Event) -> tuple[Mind, Action | None
         rules: of this session.
         mind: what it knows.
         event: what has happened.
+
+    Raises:
+        BadInput: when a request insists on a route that there is not.
     """
     match event:
         case HostState():
@@ -152,10 +152,10 @@ def advance(rules: Rules, mind: Mind, event: Event) -> tuple[Mind, Action | None
     state, action = machine.step(mind.state, event)
     if mind.attempt is None or isinstance(event, Unreachable) or state is mind.state:
         return replace(mind, state=state), action
-    outlook = _learnt(mind.outlook, mind.attempt, event)
+    outlook = _learnt(mind, mind.attempt, event)
     if isinstance(action, AnswerNow | GiveUp) and _missed(mind.attempt, event, action):
         outlook = outlook.missed()
-    attempt = None if state.phase is Phase.IDLE else _followed(mind.attempt, event, action)
+    attempt = None if state.phase is Phase.IDLE else mind.attempt
     return Mind(outlook=outlook, state=state, attempt=attempt, host=mind.host), action
 
 
@@ -165,58 +165,76 @@ def _begin(rules: Rules, mind: Mind, wanted: Wanted) -> tuple[Mind, Action | Non
     if mind.attempt is not None:  # nobody waits for it any more
         cancelled = Cancelled(now_s=wanted.now_s, request=mind.state.request)
         mind, _ = advance(rules, mind, cancelled)
-    spare_s = _spare_s(mind.outlook, wanted)
-    outlook, choice = _chosen(rules, mind, wanted, spare_s)
-    linked = outlook.live_link(wanted.now_s) is not None
-    attempt = Attempt(wanted=wanted, choice=choice, linked=linked)
-    state, action = machine.step(mind.state, _asked(rules, outlook, attempt, spare_s))
-    busy = state.phase is not Phase.IDLE
-    return replace(mind, outlook=outlook, state=state, attempt=attempt if busy else None), action
+    time = _time(rules, mind.outlook, wanted)
+    outlook, choice = _chosen(rules, mind, wanted, time)
+    state, action = machine.step(mind.state, _asked(rules, outlook, wanted, choice, time))
+    attempt = None if state.phase is Phase.IDLE else Attempt(wanted=wanted, choice=choice)
+    return Mind(outlook=outlook, state=state, attempt=attempt, host=mind.host), action
 
 
-def _spare_s(outlook: Outlook, wanted: Wanted) -> float | None:
-    """What is left until the deadline, once the device is free."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Time:
+    """Seconds until the deadline: for an answer, and for one by the device alone once it is free.
+
+    ``None``: there is no deadline; ``alone_s`` also: the device cannot answer alone.
+    """
+
+    left_s: float | None = None
+    alone_s: float | None = None
+
+
+def _time(rules: Rules, outlook: Outlook, wanted: Wanted) -> _Time:
     if wanted.deadline_s is None:
-        return None
+        return _Time()
     left_s = max(0.0, wanted.deadline_s - wanted.spent_s)
+    if not rules.fallback:
+        return _Time(left_s=left_s)
+    return _Time(left_s=left_s, alone_s=left_s - _busy_s(outlook, wanted))
+
+
+def _busy_s(outlook: Outlook, wanted: Wanted) -> float:
+    """Seconds that a run left behind may still take, when none takes longer than the longest."""
     if wanted.busy_since_s is None:
-        return left_s
-    longest_s = outlook.local_p99_s() or 0.0
-    return left_s - min(longest_s, max(0.0, longest_s - (wanted.now_s - wanted.busy_since_s)))
+        return 0.0
+    longest_s, gone_s = outlook.local_p99_s() or 0.0, wanted.now_s - wanted.busy_since_s
+    return min(longest_s, max(0.0, longest_s - gone_s))
 
 
-def _chosen(
-    rules: Rules, mind: Mind, wanted: Wanted, spare_s: float | None
-) -> tuple[Outlook, Choice]:
-    outlook, now_s, options = mind.outlook, wanted.now_s, rules.options
+def _chosen(rules: Rules, mind: Mind, wanted: Wanted, time: _Time) -> tuple[Outlook, Choice]:
     routes = [route for route in rules.routes if route.name in wanted.routes]
     if wanted.route is not None:
-        route = named_route(routes, wanted.route)
-        predicted_s = outlook.predict_s(route, outlook.live_link(now_s), now_s)
-        reason = "the caller asked for it"
-        return outlook, Choice(route=route, predicted_s=predicted_s, reason=reason)
+        return mind.outlook, _named(mind.outlook, named_route(routes, wanted.route), wanted.now_s)
     question = Question(
-        now_s=now_s,
-        policy=options.policy,
-        spare_s=spare_s if rules.fallback else None,
-        saving=mind.host.is_low(options.low_battery_share),
+        now_s=wanted.now_s,
+        policy=rules.options.policy,
+        left_s=time.left_s,
+        alone_s=time.alone_s,
+        saving=mind.host.is_low(rules.options.low_battery_share),
     )
-    return choose_now(outlook, routes, question)
+    return choose_now(mind.outlook, routes, question)
 
 
-def _asked(rules: Rules, outlook: Outlook, attempt: Attempt, spare_s: float | None) -> Asked:
-    choice, wanted = attempt.choice, attempt.wanted
+def _named(outlook: Outlook, route: Route, now_s: float) -> Choice:
+    link = outlook.live_link(now_s)
+    return Choice(
+        route=route,
+        predicted_s=outlook.predict_s(route, link, now_s),
+        reason="the caller asked for it",
+        linked=link is not None,
+    )
+
+
+def _asked(rules: Rules, outlook: Outlook, wanted: Wanted, choice: Choice, time: _Time) -> Asked:
     remote = choice.route.server_part is not None
-    deadline_s = wanted.deadline_s
     hedge_s = None
-    if spare_s is not None and rules.fallback and remote:
+    if time.alone_s is not None and remote:
         hedge_s = outlook.hedge_s(
-            deadline_s=spare_s, predicted_s=choice.predicted_s, linked=attempt.linked
+            deadline_s=time.alone_s, predicted_s=choice.predicted_s, linked=choice.linked
         )
-    due_s = best = None
-    if deadline_s is not None:
-        due_s = max(0.0, deadline_s - wanted.spent_s)
-        best = best_s(outlook, rules.routes, now_s=wanted.now_s)
+    # As it was given: a request that lost its time waiting for its turn is answered all the same.
+    due_s = None if wanted.deadline_s is None else max(0.0, wanted.deadline_s)
+    # When what was chosen is in time, nobody needs to know what would be the soonest.
+    late = due_s is not None and choice.predicted_s > due_s
     return Asked(
         now_s=wanted.now_s,
         request=wanted.request,
@@ -227,22 +245,23 @@ def _asked(rules: Rules, outlook: Outlook, attempt: Attempt, spare_s: float | No
         fallback=rules.fallback,
         hedge_s=hedge_s,
         deadline_s=due_s,
-        best_s=best or 0.0,
+        best_s=best_s(outlook, rules.routes, now_s=wanted.now_s) if late else 0.0,
         refuse=rules.options.refuse_late,
     )
 
 
-def _learnt(outlook: Outlook, attempt: Attempt, event: OfRequest) -> Outlook:
-    choice, took_s = attempt.choice, event.now_s - attempt.wanted.now_s
+def _learnt(mind: Mind, attempt: Attempt, event: OfRequest) -> Outlook:
+    outlook, state, choice = mind.outlook, mind.state, attempt.choice
+    took_s = event.now_s - attempt.wanted.now_s
     match event:
         case HeadDone():
             return with_head(outlook, choice.route, took_s, event.now_s)
         case ReplyArrived():
             outlook = with_reply(outlook, event, choice.route)
-            return with_remote(outlook, took_s, choice.predicted_s) if attempt.linked else outlook
-        case TimedOut() | LocalDone() | Cancelled() if attempt.sent_s is not None:
+            return with_remote(outlook, took_s, choice.predicted_s) if choice.linked else outlook
+        case TimedOut() | LocalDone() | Cancelled() if state.phase in _OWED:
             up_bytes = choice.route.coefficients.up_bytes
-            return without_reply(outlook, up_bytes, event.now_s - attempt.sent_s, event.now_s)
+            return without_reply(outlook, up_bytes, event.now_s - state.sent_s, event.now_s)
     return outlook
 
 
@@ -253,11 +272,3 @@ def _missed(attempt: Attempt, event: OfRequest, action: AnswerNow | GiveUp) -> b
         return True
     took_s = event.now_s - wanted.now_s + wanted.spent_s
     return wanted.deadline_s is not None and took_s > wanted.deadline_s
-
-
-def _followed(attempt: Attempt, event: OfRequest, action: Action | None) -> Attempt:
-    if isinstance(action, Send):
-        return replace(attempt, sent_s=event.now_s)
-    if isinstance(event, ReplyArrived | RemoteFailed | TimedOut):
-        return replace(attempt, sent_s=None)
-    return attempt

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgewise.bundle import Route
@@ -46,26 +47,31 @@ def know_energy(routes: Sequence[Route]) -> bool:
     return all(route.coefficients.device_j is not None for route in routes)
 
 
-def weighed(routes: Sequence[Route], predicted_s: dict[str, float]) -> dict[str, float]:
-    """Predicted seconds, with the device's energy counted as seconds.
+def weighed(
+    routes: Sequence[Route], predicted_s: Mapping[str, float], *, due_s: float | None
+) -> Mapping[str, float]:
+    """Predicted seconds of the routes in time, the device's energy counted as seconds.
 
     Sparing all the energy of the hungriest route is worth as much time as the fastest one takes:
-    ``cost = t + t_least * e / e_most``.
+    ``cost = t + t_least * e / e_most``. When no route is in time, time alone counts.
 
     Args:
         routes: each with its device's energy.
         predicted_s: by the routes' names.
+        due_s: how long an answer may take.
 
     >>> from edgewise.bundle import Coefficients, RouteKind
-    >>> hungry, frugal = (
+    >>> routes = [
     ...     Route(name=name, kind=RouteKind.LOCAL, coefficients=Coefficients(device_j=joules))
-    ...     for name, joules in (("hungry", 2.0), ("frugal", 0.5)))
-    >>> weighed([hungry, frugal], {"hungry": 1.0, "frugal": 1.5})
+    ...     for name, joules in (("hungry", 2.0), ("frugal", 0.5))]
+    >>> weighed(routes, {"hungry": 1.0, "frugal": 1.5}, due_s=None)
     {'hungry': 2.0, 'frugal': 1.75}
     """
-    energy_j = {route.name: route.coefficients.device_j or 0.0 for route in routes}
-    most_j = max(energy_j.values())
+    longest_s = math.inf if due_s is None else due_s
+    timely = [route for route in routes if predicted_s[route.name] <= longest_s]
+    energy_j = {route.name: route.coefficients.device_j or 0.0 for route in timely}
+    most_j = max(energy_j.values(), default=0.0)
     if most_j <= 0:
         return predicted_s
-    s_per_j = min(predicted_s.values()) / most_j
-    return {name: seconds + s_per_j * energy_j[name] for name, seconds in predicted_s.items()}
+    s_per_j = min(predicted_s[name] for name in energy_j) / most_j
+    return {name: predicted_s[name] + s_per_j * joules for name, joules in energy_j.items()}

@@ -86,7 +86,7 @@ def test_the_hedge_leaves_the_device_its_time():
 
 def test_a_head_that_leaves_no_time_for_the_device_is_not_begun():
     outlook = replace(EXPECTED, local_s=Window(values=(0.4,)))
-    assert ask(outlook, spare_s=0.55)[1] == "cloud"
+    assert ask(outlook, alone_s=0.55)[1] == "cloud"
     kept = outlook.kept(ALL, deadline_s=0.55, now_s=0.0)
     assert [route.name for route in kept] == ["cloud", "local"]
     assert outlook.kept(ALL, deadline_s=0.1, now_s=0.0) == list(ALL)
