@@ -129,3 +129,25 @@ def logits_of(value: np.ndarray, *, seed: int = 0) -> np.ndarray:
         value = (value.astype(np.float32).transpose(2, 0, 1)[None] - 127) / 128
     weights = tiny.weights(seed)
     return weights.logits(weights.feature(value))
+
+
+def differing_bundle(folder: Path, *routes: str, seed: int = 9) -> Bundle:
+    """Like :func:`session_bundle`, but the device's own network has weights of another seed."""
+    with tempfile.TemporaryDirectory() as staging:
+        same = session_bundle(Path(staging) / "same", *routes)
+        raw = {part.name: same.read_part(part.name) for part in same.manifest.parts}
+        other = tiny.write_tiny_bundle(Path(staging) / "other", seed=seed)
+        raw["small"] = other.read_part("full")
+    small = describe_part(
+        "small", raw["small"], side=Side.DEVICE, inputs=(tiny.IMAGE,), outputs=tiny.OUTPUTS
+    )
+    manifest = replace(
+        same.manifest,
+        parts=(*same.manifest.parts, small),
+        routes=tuple(
+            replace(route, device_part="small") if route.name == "local" else route
+            for route in same.manifest.routes
+        ),
+        fallback=Fallback(kind=FallbackKind.SMALL, part="small"),
+    )
+    return write_bundle(folder, manifest, raw)

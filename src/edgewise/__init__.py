@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         download_bundle,
         stream,
     )
+    from edgewise.running.asynchronous import AsyncSession, connect_async
     from edgewise.serving import serve
     from edgewise.shrinking import quantize
     from edgewise.specs import CloudSpec, DeviceSpec, LinkSpec
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Answer": "running",
+    "AsyncSession": "running.asynchronous",
     "BadInput": "errors",
     "Bundle": "bundle",
     "CloudSpec": "specs",
@@ -49,6 +51,7 @@ _HOMES = {
     "TraceLog": "trace_log",
     "build_bundle": "planning",
     "connect": "running",
+    "connect_async": "running.asynchronous",
     "count": "profiling",
     "download_bundle": "running",
     "load": "graphs",
@@ -67,6 +70,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Answer",
+    "AsyncSession",
     "BadInput",
     "Bundle",
     "CloudSpec",
@@ -84,6 +88,7 @@ __all__ = [
     "__version__",
     "build_bundle",
     "connect",
+    "connect_async",
     "count",
     "download_bundle",
     "load",

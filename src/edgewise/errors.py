@@ -6,6 +6,7 @@
     * LimitNotMet     the work was done, a limit of the user's was not met (exit code 1)
     * ProofFailed     a changed graph does not compute what the original computes
     * LinkFailed      the cloud half gave no usable answer
+    * GivenUp         the caller gave the request up (in running)
 """
 
 from __future__ import annotations

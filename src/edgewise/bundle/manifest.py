@@ -222,6 +222,7 @@ class Manifest:
 
     ``version`` tells bundles of one name apart where a server has several; the highest one
     answers whoever asks for none.
+    ``tokenizer`` is the text of the ``tokenizer.json`` of a network that reads text.
     """
 
     schema: int
@@ -236,6 +237,7 @@ class Manifest:
     needs: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     preparation: Mapping[str, Any] | None = None
+    tokenizer: str | None = None
     codec_tables: tuple[CodecTable, ...] = ()
     exits: tuple[ExitHead, ...] = ()
     probe: Probe | None = None

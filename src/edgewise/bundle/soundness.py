@@ -48,8 +48,6 @@ def check_manifest(manifest: Manifest, where: str) -> None:
         raise _unsound(where, f"a version from 1 to {MAX_VERSION}", str(manifest.version))
     if not 1 <= len(manifest.routes) <= MAX_ROUTES:
         raise _unsound(where, f"1 to {MAX_ROUTES} routes", str(len(manifest.routes)))
-    if not 1 <= manifest.version <= MAX_VERSION:
-        raise _unsound(where, f"a version from 1 to {MAX_VERSION}", str(manifest.version))
     for file in files:
         _check_file(file, where)
     if manifest.probe is not None:

@@ -5,17 +5,27 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 
-from edgewise.bundle.manifest import Manifest
+from edgewise.bundle.manifest import Manifest, Side
 from edgewise.errors import BadInput, MissingExtra
 
 _RESERVED = ("signature", "exits", "codec_tables")
-_MODULES: Mapping[str, tuple[str, str]] = {"image": ("PIL", "to decode and encode photos")}
+_MODULES: Mapping[str, tuple[str, str]] = {
+    "image": ("PIL", "to decode and encode photos"),
+    "text": ("tokenizers", "to read texts"),
+}
 
 
-def check_supported(manifest: Manifest) -> None:
+_DEVICE_ALONE = ("text",)
+
+
+def check_supported(manifest: Manifest, *, on: Side = Side.DEVICE) -> None:
     """Refuse a bundle that relies on what nobody here would act on.
 
     A signature that is not verified, or an exit that is never taken, must not pass in silence.
+
+    Args:
+        manifest: of the bundle.
+        on: the half that wants to use it; only the device reads texts.
 
     Raises:
         BadInput: naming the first field that is reserved for a later edgewise.
@@ -36,5 +46,7 @@ def check_supported(manifest: Manifest) -> None:
                 remedy="install the edgewise that wrote it, or plan it anew",
             )
         module, purpose = _MODULES[extra]
+        if on is Side.SERVER and extra in _DEVICE_ALONE:
+            continue
         if importlib.util.find_spec(module) is None:
             raise MissingExtra(extra=extra, purpose=purpose)

@@ -43,6 +43,7 @@ def answer_json(name: str, answer: Answer, bundle: Bundle) -> Mapping[str, Any]:
         "outputs": {name: _array_json(array) for name, array in answer.outputs.items()},
         "inference_source": write_record(answer.inference_source),
         "deadline_met": answer.deadline_met,
+        "note": answer.note,
         "total_s": answer.trace.total_s,
         "up_bytes": answer.trace.up_bytes,
         "down_bytes": answer.trace.down_bytes,

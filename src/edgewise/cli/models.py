@@ -96,6 +96,14 @@ def pictures_of(model: Model) -> ImagePreparation | None:
     return preparation if isinstance(preparation, ImagePreparation) else None
 
 
+def reads_text(model: Model) -> bool:
+    """Whether texts become the model's inputs."""
+    preparation = preparation_of(model)
+    from edgewise.preparation import TextPreparation
+
+    return isinstance(preparation, TextPreparation)
+
+
 def preparation_of(model: Model) -> ImagePreparation | TextPreparation | None:
     """How photos or texts become the model's inputs, when its metadata says."""
     from edgewise.graphs import PREPARATION_KEY

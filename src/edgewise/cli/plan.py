@@ -18,6 +18,7 @@ from edgewise.cli.models import (
     open_model,
     pictures_of,
     preparation_of,
+    reads_text,
     require_studio,
 )
 from edgewise.cli.options import (
@@ -188,8 +189,14 @@ def _refuse_open_axes(model: Model) -> None:
             found=f"the open axes {', '.join(map(repr, others))}"
             if len(others) > 1
             else f"the open axis {others[0]!r}",
-            remedy=f"add {sizes}, and give examples of that size as .npz",
+            remedy=f"add {sizes}, and {_sized_examples(model)}",
         )
+
+
+def _sized_examples(model: Model) -> str:
+    if reads_text(model):
+        return "texts are padded or cut to that size"
+    return "give examples of that size as .npz"
 
 
 def note_left_out(names: Sequence[str]) -> None:
@@ -208,9 +215,7 @@ def read_samples(model: Model, data: Path | None) -> Samples:
         raise BadInput(
             expected="examples to calibrate and judge with",
             found="no --data",
-            remedy="pass --data PHOTOS, a folder of photos"
-            if pictures_of(model)
-            else "pass --data EXAMPLES.npz, a file of tensors",
+            remedy=_data_words(model),
         )
     examples = load_examples(
         data,
@@ -225,6 +230,14 @@ def read_samples(model: Model, data: Path | None) -> Samples:
             remedy="add some: a part calibrates, another part judges",
         )
     return take_samples(examples.split(calibrate=0.35, select=0.35))
+
+
+def _data_words(model: Model) -> str:
+    if pictures_of(model) is not None:
+        return "pass --data PHOTOS, a folder of photos"
+    if reads_text(model):
+        return "pass --data TEXTS.csv, a table with a column of texts"
+    return "pass --data EXAMPLES.npz, a file of tensors"
 
 
 def trimmed(model: Model, samples: Samples) -> Model:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from edgewise.cli.console import Commands, add_json, note, print_json, printable
 from edgewise.cli.credentials import add_credentials, read_api_key
 from edgewise.cli.options import duration
 from edgewise.cli.streams import add_stream_options, check_stream_options, run_stream
+from edgewise.cli.texts import TEXT_FILES, named_texts, texts_in
 from edgewise.cli.traces import add_traces, open_traces
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.records import write_record
@@ -25,12 +27,21 @@ from edgewise.tensors import Array
 from edgewise.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
-    from edgewise.running import Answer, Input, Options, Session
+    from edgewise.running import (
+        Answer,
+        Input,
+        Options,
+        Session,
+        ShadowOptions,
+        ShadowReport,
+        Status,
+    )
 
 # The words of edgewise.running.Policy, which loads the engine; --help should not.
 POLICIES = ("auto", "prefer_on_device", "only_on_device", "prefer_in_cloud", "only_in_cloud")
 _PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 _ARRAYS = (".npy", ".npz")
+_SHADOW_S = 5.0
 
 
 def add_command(commands: Commands) -> None:
@@ -38,7 +49,14 @@ def add_command(commands: Commands) -> None:
     parser = commands.add_parser("run", help="the device half of a bundle, on files")
     parser.add_argument("bundle", metavar="BUNDLE", type=Path)
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", type=Path, help="photos, .npy, .npz, folders"
+        "inputs",
+        metavar="INPUT",
+        nargs="*",
+        type=Path,
+        help="photos, .npy, .npz, folders; texts by line: .txt, .csv, .tsv",
+    )
+    parser.add_argument(
+        "--text", action="append", default=[], help="a text, if the network reads texts"
     )
     parser.add_argument("--server", metavar="URL", help="where the cloud half listens")
     add_credentials(parser)
@@ -53,6 +71,9 @@ def add_command(commands: Commands) -> None:
     parser.add_argument("--slowdown", type=float, default=1.0, help="emulate a slower device")
     add_traces(parser)
     add_stream_options(parser)
+    parser.add_argument(
+        "--shadow", type=float, metavar="SHARE", help="compare this share with the other side"
+    )
     add_json(parser)
     parser.set_defaults(execute=execute)
 
@@ -64,8 +85,7 @@ def execute(args: argparse.Namespace) -> int:
     check_stream_options(args)
     options = _options(args)
     bundle = open_bundle(args.bundle)
-    files = list(_find_files(args.inputs))
-    results = []
+    inputs = _inputs(args, bundle)
     key = read_api_key(args.api_key_file, server=args.server)
     with (
         open_traces(args.traces, quiet=args.json) as traces,
@@ -73,28 +93,60 @@ def execute(args: argparse.Namespace) -> int:
             bundle, args.server, options=options, traces=traces, api_key=key, ca_path=args.ca
         ) as session,
     ):
-        for part, why in session.distrusted.items():
-            note(f"not used on this machine: {part}: {why}")
-        if args.slowdown > 1:
-            note(f"emulating a device {args.slowdown:g} times slower than this machine")
+        _tell_conditions(args, session)
         if args.fps is not None:
-            return run_stream(args, bundle, session, _read_inputs(files, bundle))
-        for name, answer in _answers(args, session, _read_inputs(files, bundle)):
+            return run_stream(args, bundle, session, inputs)
+        results = []
+        for name, answer in _answers(args, session, inputs):
             results.append((name, answer))
             if not args.json:
                 print(_line(name, answer, bundle), flush=True)
-        status = session.status()
+        reports = dict(_reports(args, session))
     if args.json:
         every = [answer_json(name, answer, bundle) for name, answer in results]
-        shown = {"status": write_record(status)} if args.server is not None else {}
+        shown = {name: write_record(report) for name, report in reports.items()}
         known = {"bundle": bundle.digest, "distrusted": dict(session.distrusted)}
         print_json({**known, "results": every, **shown})
         return 0
-    if len(results) > 1:
-        print(_summary([answer for _, answer in results]))
-    if args.server is not None:
-        print(printable(f"the cloud: {status.words}"))
+    _print_summary([answer for _, answer in results], reports)
     return 0
+
+
+def _inputs(args: argparse.Namespace, bundle: Bundle) -> Iterator[tuple[str, Input]]:
+    files = list(_find_files(args.inputs))
+    if not files and not args.text:
+        raise BadInput(
+            expected="an INPUT to answer",
+            found="none",
+            remedy="name files or a folder, or pass --text TEXT",
+        )
+    return chain(named_texts(args.text, bundle), _read_inputs(files, bundle))
+
+
+def _tell_conditions(args: argparse.Namespace, session: Session) -> None:
+    for part, why in session.distrusted.items():
+        note(f"not used on this machine: {part}: {why}")
+    if args.slowdown > 1:
+        note(f"emulating a device {args.slowdown:g} times slower than this machine")
+
+
+def _print_summary(
+    answers: Sequence[Answer], reports: Mapping[str, Status | ShadowReport]
+) -> None:
+    if len(answers) > 1:
+        print(_summary(answers))
+    for name, report in reports.items():
+        print(printable(f"{name}: {report.words}"))
+
+
+def _reports(
+    args: argparse.Namespace, session: Session
+) -> Iterator[tuple[str, Status | ShadowReport]]:
+    """What the session has to say of itself at the end."""
+    if args.server is not None:
+        yield "status", session.status()
+    if args.shadow is not None:
+        yield "shadow", session.shadow_report(timeout_s=_SHADOW_S)
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -113,7 +165,16 @@ def _options(args: argparse.Namespace) -> Options:
         timeout_s=args.timeout,
         slowdown=args.slowdown,
         refuse_late=False,
+        shadow=_shadow_options(args.shadow),
     )
+
+
+def _shadow_options(share: float | None) -> ShadowOptions | None:
+    from edgewise.running import ShadowOptions
+
+    if share is None:
+        return None
+    return ShadowOptions(share=share, rng=np.random.default_rng())
 
 
 def _answers(
@@ -162,6 +223,8 @@ def _read_inputs(files: Sequence[Path], bundle: Bundle) -> Iterator[tuple[str, I
         kind = file.suffix.lower()
         if kind == ".npz":
             yield from _read_rows(file, bundle)
+        elif kind in TEXT_FILES:
+            yield from texts_in(file, bundle)
         else:
             yield str(file), _read_array(file) if kind == ".npy" else file
 
@@ -202,9 +265,10 @@ def _line(name: str, answer: Answer, bundle: Bundle) -> str:
     trace, source = answer.trace, answer.inference_source
     late = "  LATE" if answer.deadline_met is False else ""
     sent = f"sent {format_bytes(trace.up_bytes)}" if trace.up_bytes else "sent nothing"
+    lost = f"; {answer.note}" if answer.note else ""
     return printable(
         f"{Path(name).name:24}  {top_label(answer, bundle):20}  {source.route:18} "
-        f"{format_duration(trace.total_s):>9}  {sent:14}  {source.reason}{late}"
+        f"{format_duration(trace.total_s):>9}  {sent:14}  {source.reason}{lost}{late}"
     )
 
 

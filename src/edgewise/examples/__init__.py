@@ -7,6 +7,7 @@ from edgewise.examples.intervals import Interval, Unit, estimate, paired_differe
 from edgewise.examples.loading import load_examples
 from edgewise.examples.metrics import METRICS, Metric, Target, load_metric, metric
 from edgewise.examples.photos import demo_photos
+from edgewise.examples.texts import read_texts
 
 __all__ = [
     "METRICS",
@@ -28,5 +29,6 @@ __all__ = [
     "load_metric",
     "metric",
     "paired_difference",
+    "read_texts",
     "share",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgewise.errors import BadInput
 from edgewise.examples.weighting import Values, Weights, check_counts, observed
+from edgewise.shares import wilson
 from edgewise.tensors import Array
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 Groups: TypeAlias = NDArray[np.intp]
 
-# The 97.5 % point of the normal distribution: intervals of 95 %.
-_Z = 1.959963984540054
 _PERCENTILES = (2.5, 97.5)
 _RESAMPLES = 1000  # what percentiles need: Efron and Tibshirani, chapter 19
 _MAX_UNDEFINED = 0.1
@@ -73,11 +71,7 @@ class Interval:
 
 
 def share(successes: int, n: int) -> Interval:
-    """Wilson's score interval of a share, 95 %.
-
-    Unlike the usual normal interval it is right for few examples and for shares near 0 and 1.
-    Source: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209-212; recommended by Brown, Cai and
-    DasGupta, Statistical Science 16 (2001) 101-133.
+    """Wilson's score interval of a share, 95 %; see :func:`edgewise.shares.wilson`.
 
     Args:
         successes: how many of the examples, 0 to ``n``.
@@ -95,11 +89,8 @@ def share(successes: int, n: int) -> Interval:
             found=f"{successes} of {n}",
             remedy="add examples",
         )
-    mid = successes / n
-    centre = (mid + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * math.sqrt(mid * (1 - mid) / n + _Z**2 / (4 * n**2))
-    low, high = max(0.0, centre - half), min(1.0, centre + half)
-    return Interval(low=min(low, mid), mid=mid, high=max(high, mid), n=n)
+    low, high = wilson(successes, n)
+    return Interval(low=low, mid=successes / n, high=high, n=n)
 
 
 def estimate(

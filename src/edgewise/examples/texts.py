@@ -14,6 +14,7 @@ from edgewise.examples.tables import LABEL_COLUMNS, Table, open_table
 from edgewise.preparation import (
     TextPreparation,
     Tokenizer,
+    fixed_length,
     open_tokenizer,
     prepare_text,
     write_preparation,
@@ -31,15 +32,17 @@ class TextSource:
         texts: one per example.
         preparation: which inputs they become.
         tokenizer: cuts them into tokens.
+        length: how many tokens the network always takes, if it does.
     """
 
     texts: tuple[str, ...]
     preparation: TextPreparation
     tokenizer: Tokenizer
+    length: int | None = None
 
     def feeds(self, row: int) -> dict[str, Array]:
-        """Every input by name, batch 1, as long as the text is."""
-        return prepare_text(self.texts[row], self.preparation, self.tokenizer)
+        """Every input by name, batch 1, as long as the text is or the network wants it."""
+        return prepare_text(self.texts[row], self.preparation, self.tokenizer, length=self.length)
 
     def pixels(self, row: int) -> None:
         """A text is no picture."""
@@ -64,25 +67,34 @@ def text_examples(
             found="none",
             remedy="use a model with edgewise.tokenizer in its metadata",
         )
-    form = Form(dtype="int64", shape=(1, None))
+    length = fixed_length(preparation, inputs)
+    form = Form(dtype="int64", shape=(1, length))
     check_inputs(dict.fromkeys(preparation.inputs, form), inputs, where=f"the texts of {path}")
-    table = open_table(path)
-    column = _text_column(table)
-    lines, texts, labels = zip(*_read(table, column), strict=True)
+    lines, texts, labels = zip(*read_texts(path), strict=True)
     return Examples(
         names=tuple(f"{path.name}:{line}" for line in lines),
         labels=labels,
         keys=tuple(hashlib.sha256(text.encode()).hexdigest() for text in texts),
         rows=tuple(range(len(texts))),
         source=TextSource(
-            texts=texts, preparation=preparation, tokenizer=open_tokenizer(tokenizer)
+            texts=texts,
+            preparation=preparation,
+            tokenizer=open_tokenizer(tokenizer),
+            length=length,
         ),
-        recipe=write_preparation(preparation) + hashlib.sha256(tokenizer.encode()).hexdigest(),
+        recipe=f"{write_preparation(preparation)}{length or ''}"
+        + hashlib.sha256(tokenizer.encode()).hexdigest(),
     )
 
 
-def _read(table: Table, column: str) -> list[tuple[int, str, Label | None]]:
-    """Line, text and label of each example."""
+def read_texts(path: Path) -> list[tuple[int, str, Label | None]]:
+    """Line, text and label of each row of a table; see :func:`load_examples` for its columns.
+
+    Raises:
+        BadInput: when there is no text, one is missing, or something is no UTF-8.
+    """
+    table = open_table(path)
+    column = _text_column(table)
     label = table.label_column
     found: list[tuple[int, str, Label | None]] = []
     for line, row in table.rows(column, *(() if label is None else (label,))):

@@ -31,7 +31,12 @@ from edgewise.planning.measuring import Cutter
 from edgewise.planning.probing import build_probe, probe_input
 from edgewise.planning.study import Plan
 from edgewise.planning.traffic import served_name
-from edgewise.preparation import PixelCodec, max_encoded_bytes, read_image_preparation
+from edgewise.preparation import (
+    TOKENIZER_KEY,
+    PixelCodec,
+    max_encoded_bytes,
+    read_image_preparation,
+)
 from edgewise.tensors import TensorSpec
 from edgewise.wire import Bound
 
@@ -101,7 +106,7 @@ def build_bundle(
     routes = tuple(_build_route(c, variants, cutter, pieces) for c in candidates)
     if fallback.part is not None:
         _add(pieces, fallback.part, variants[fallback.part], Side.DEVICE)
-    preparation = _preparation(full)
+    preparation, tokenizer = _preparation(full), full.metadata.get(TOKENIZER_KEY)
     manifest = Manifest(
         schema=SCHEMA,
         name=served_name(full),
@@ -112,9 +117,10 @@ def build_bundle(
         parts=tuple(piece.part for piece in pieces.values()),
         routes=routes,
         fallback=fallback,
-        needs=("image",) if (preparation or {}).get("kind") == "image" else (),
+        needs=_needs(preparation, tokenizer),
         labels=read_labels(full.metadata[LABELS_KEY]) if LABELS_KEY in full.metadata else (),
         preparation=preparation,
+        tokenizer=tokenizer,
         given_away=_given_away(pieces.values(), full),
     )
     raws = {name: piece.raw for name, piece in pieces.items()}
@@ -202,6 +208,11 @@ def _given_away(pieces: Iterable[_Piece], full: Model) -> tuple[GivenAway, ...]:
         for piece in pieces
         if piece.part.side is not Side.SERVER
     )
+
+
+def _needs(preparation: Mapping[str, Any] | None, tokenizer: str | None) -> tuple[str, ...]:
+    kind = (preparation or {}).get("kind")
+    return (kind,) if kind == "image" or (kind == "text" and tokenizer is not None) else ()
 
 
 def _preparation(model: Model) -> Any:

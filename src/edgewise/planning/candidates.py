@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgewise.bundle import PayloadCodec, Route, RouteKind
 from edgewise.cost import Forecast
 from edgewise.examples import Examples, Split
-from edgewise.graphs import Cut, Model
-from edgewise.preparation import Pixels
+from edgewise.graphs import PREPARATION_KEY, Cut, Model
+from edgewise.preparation import Pixels, TextPreparation, read_preparation
 from edgewise.profiling import Profile, check_sized, count, prefixes_of
 from edgewise.tensors import Feeds, TensorSpec
 
@@ -96,6 +96,7 @@ class Sketch:
         codec: the form in which the payload crosses.
         quality_level: of JPEG and WebP, 1 to 100.
         sends_input: whether an input crosses, as it is or merely written in another way.
+        reads_text: whether the input is a text, whose tokens any feature gives away.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Sketch:
     codec: PayloadCodec = PayloadCodec.NONE
     quality_level: int | None = None
     sends_input: bool = False
+    reads_text: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +166,13 @@ def sketch_all(
         if legal
         for sketch in _sketch_splits(variant, variants[variant], legal)
     ]
-    return (*local, *cloud, *split)
+    texts = _reads_text(variants[FULL])
+    return tuple(replace(sketch, reads_text=texts) for sketch in (*local, *cloud, *split))
+
+
+def _reads_text(model: Model) -> bool:
+    text = model.metadata.get(PREPARATION_KEY)
+    return text is not None and isinstance(read_preparation(text), TextPreparation)
 
 
 def pixel_keys(quality_levels: Sequence[int]) -> list[PixelKey]:

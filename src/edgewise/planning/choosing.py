@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from edgewise.bundle import Quality
+from edgewise.bundle import Quality, RouteKind
 from edgewise.errors import LimitNotMet
 from edgewise.planning.candidates import Candidate, Limits
 from edgewise.units import format_duration, format_share
@@ -96,6 +96,8 @@ def by_time(candidate: Candidate) -> float:
 
 def forbidden(candidate: Candidate, limits: Limits) -> str | None:
     """Why a candidate breaks the limits whatever its quality; ``None`` when it does not."""
+    if candidate.sketch.reads_text and candidate.sketch.kind is RouteKind.SPLIT:
+        return "features of a text give its tokens away: it stays, or is sent as it is"
     if limits.raw_input_stays and candidate.sketch.sends_input:
         return "sends the raw input, which must stay on the device"
     if limits.max_latency_s is not None and candidate.total_s > limits.max_latency_s:

@@ -15,7 +15,14 @@ from edgewise.preparation.pixels import (
     encode_pixels,
     max_encoded_bytes,
 )
-from edgewise.preparation.text import TextPreparation, check_text, prepare_text
+from edgewise.preparation.text import (
+    TextPreparation,
+    check_text,
+    fixed_length,
+    prepare_text,
+    read_tokens,
+    text_feeds,
+)
 from edgewise.preparation.tokenizer import TOKENIZER_KEY, Tokenizer, Tokens, open_tokenizer
 from edgewise.preparation.tokenizer_form import MAX_TOKENIZER_BYTES
 
@@ -34,6 +41,7 @@ __all__ = [
     "check_text",
     "decode_pixels",
     "encode_pixels",
+    "fixed_length",
     "max_encoded_bytes",
     "normalise",
     "open_pixels",
@@ -44,5 +52,7 @@ __all__ = [
     "read_photo_file",
     "read_photo_header",
     "read_preparation",
+    "read_tokens",
+    "text_feeds",
     "write_preparation",
 ]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgewise.errors import BadInput
-from edgewise.tensors import Array
+from edgewise.tensors import Array, TensorSpec
 
 if TYPE_CHECKING:
-    from edgewise.preparation.tokenizer import Tokenizer
+    from edgewise.preparation.tokenizer import Tokenizer, Tokens
 
 MAX_TOKENS = 65_536
 MAX_TEXT_BYTES = 1_000_000
@@ -23,7 +24,9 @@ class TextPreparation:
     """How a text becomes a network's inputs, each int64 [1, tokens].
 
     The tokenizer itself travels in the metadata as ``edgewise.tokenizer``. What is longer than
-    ``max_tokens`` loses its end; special tokens count and stay. Nothing is padded.
+    ``max_tokens`` loses its end; special tokens count and stay. Where the network takes a fixed
+    number of tokens, shorter texts are padded with zeros that the attention mask hides, and
+    longer ones lose their end.
 
     Args:
         input_ids: the name of the input that takes the ids of the tokens.
@@ -64,27 +67,70 @@ class TextPreparation:
         return tuple(name for name in names if name is not None)
 
 
+def fixed_length(preparation: TextPreparation, inputs: Sequence[TensorSpec]) -> int | None:
+    """How many tokens the network always takes; ``None`` when any number will do.
+
+    Args:
+        preparation: which input takes the tokens.
+        inputs: of the network.
+
+    >>> ids = TensorSpec(name="input_ids", dtype="int64", shape=("batch", 64))
+    >>> fixed_length(TextPreparation(), [ids])
+    64
+    """
+    shapes = [spec.shape for spec in inputs if spec.name == preparation.input_ids]
+    size = shapes[0][-1] if shapes and len(shapes[0]) == 2 else None
+    return size if isinstance(size, int) else None
+
+
 def prepare_text(
-    text: str, preparation: TextPreparation, tokenizer: Tokenizer
+    text: str, preparation: TextPreparation, tokenizer: Tokenizer, *, length: int | None = None
 ) -> dict[str, Array]:
-    """The inputs for one text: int64, batch 1, truncated, not padded.
+    """The inputs for one text: int64, batch 1.
 
     Args:
         text: at most 1 MB in UTF-8.
         preparation: which inputs there are, and the most tokens.
         tokenizer: from :func:`open_tokenizer`.
+        length: how many tokens the network always takes, if it does; see :func:`fixed_length`.
 
     Raises:
-        BadInput: when the text is too long, is no Unicode, or has no tokens.
+        BadInput: when the text is too long, is no Unicode, has no tokens, or would have to be
+            padded for a network without an attention mask.
     """
-    tokens = tokenizer.encode(check_text(text), max_tokens=preparation.max_tokens)
+    tokens = read_tokens(text, preparation, tokenizer, length=length)
+    return text_feeds(tokens, preparation, length=length)
+
+
+def read_tokens(
+    text: str, preparation: TextPreparation, tokenizer: Tokenizer, *, length: int | None = None
+) -> Tokens:
+    """The tokens of one text, as many as the network takes; see :func:`prepare_text`."""
+    most = preparation.max_tokens if length is None else min(length, preparation.max_tokens)
+    return tokenizer.encode(check_text(text), max_tokens=most)
+
+
+def text_feeds(
+    tokens: Tokens, preparation: TextPreparation, *, length: int | None = None
+) -> dict[str, Array]:
+    """The inputs for tokens that have been read; see :func:`prepare_text`."""
+    missing = 0 if length is None else max(0, length - len(tokens.ids))
+    if missing and preparation.attention_mask is None:
+        raise BadInput(
+            expected=f"a text of at least {length} tokens, for there is no attention mask",
+            found=f"one of {len(tokens.ids)}",
+            remedy="plan for a smaller size of the token axis, or export the model with a mask",
+        )
     filled = {
         preparation.input_ids: tokens.ids,
         preparation.attention_mask: tokens.attention_mask,
         preparation.token_type_ids: tokens.type_ids,
     }
+    padding = (0,) * missing
     return {
-        name: np.array([values], np.int64) for name, values in filled.items() if name is not None
+        name: np.array([values + padding], np.int64)
+        for name, values in filled.items()
+        if name is not None
     }
 
 

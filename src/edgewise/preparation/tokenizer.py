@@ -24,11 +24,13 @@ class Tokens:
         ids: the number of each token in the vocabulary.
         attention_mask: a 1 for each.
         type_ids: which sentence each belongs to.
+        lost: how many fell off at the end.
     """
 
     ids: tuple[int, ...]
     attention_mask: tuple[int, ...]
     type_ids: tuple[int, ...]
+    lost: int = 0
 
 
 class Tokenizer:
@@ -65,7 +67,8 @@ class Tokenizer:
                 found=str(max_tokens),
                 remedy="correct the preparation in the model's metadata",
             )
-        encoding = _guarded(functools.partial(self._encode, text, room), "a text it can read")
+        encode = functools.partial(self._encode, text, room)
+        encoding, lost = _guarded(encode, "a text it can read")
         if not encoding.ids:
             raise BadInput(
                 expected="a text with at least one token",
@@ -76,13 +79,15 @@ class Tokenizer:
             ids=tuple(encoding.ids),
             attention_mask=tuple(encoding.attention_mask),
             type_ids=tuple(encoding.type_ids),
+            lost=lost,
         )
 
-    def _encode(self, text: str, room: int) -> Any:
+    def _encode(self, text: str, room: int) -> tuple[Any, int]:
         # Special tokens are added after the cut: truncating with them would lose the last.
         encoding = self._inner.encode(text, add_special_tokens=False)
+        lost = max(0, len(encoding.ids) - room)
         encoding.truncate(room)
-        return self._inner.post_process(encoding)
+        return self._inner.post_process(encoding), lost
 
 
 def open_tokenizer(text: str) -> Tokenizer:

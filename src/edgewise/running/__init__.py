@@ -1,28 +1,43 @@
-"""The device half: a session that answers, with the cloud's help when that pays."""
+"""The device half: a session that answers, with the cloud's help when that pays.
+
+What speaks HTTP is loaded when first used: a device that answers alone opens no socket.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from edgewise.running.answer import Answer, InferenceSource
+from edgewise.running.cancelling import Cancellation, GivenUp
 from edgewise.running.choice import Choice, Policy, choose, predict_s
 from edgewise.running.connecting import connect
 from edgewise.running.content import Input
-from edgewise.running.downloading import Download, Fetched, download_bundle, roll_back
-from edgewise.running.link import HttpLink, Link, Reply, Request
-from edgewise.running.options import Options
+from edgewise.running.exchange import Link, Reply, Request
+from edgewise.running.options import Options, ShadowOptions
 from edgewise.running.outbox import Outbox
 from edgewise.running.outbox_file import NotStored
 from edgewise.running.outbox_items import Entry, OutboxLimits, Receipt
 from edgewise.running.session import Session
+from edgewise.running.shadow_report import ShadowReport
 from edgewise.running.status import Status
 from edgewise.running.streaming import FrameResult, Stream, StreamSummary, stream
 from edgewise.running.submitting import Flushed
 
+if TYPE_CHECKING:
+    from edgewise.running.downloading import Download, Fetched, download_bundle, roll_back
+    from edgewise.running.link import HttpLink
+
 __all__ = [
     "Answer",
+    "Cancellation",
     "Choice",
     "Download",
     "Entry",
     "Fetched",
     "Flushed",
     "FrameResult",
+    "GivenUp",
     "HttpLink",
     "InferenceSource",
     "Input",
@@ -36,6 +51,8 @@ __all__ = [
     "Reply",
     "Request",
     "Session",
+    "ShadowOptions",
+    "ShadowReport",
     "Status",
     "Stream",
     "StreamSummary",
@@ -46,3 +63,18 @@ __all__ = [
     "roll_back",
     "stream",
 ]
+
+
+_SPEAKS_HTTP = {
+    "Download": "downloading",
+    "Fetched": "downloading",
+    "HttpLink": "link",
+    "download_bundle": "downloading",
+    "roll_back": "downloading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _SPEAKS_HTTP:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_SPEAKS_HTTP[name]}"), name)

@@ -36,9 +36,11 @@ class Answer:
         inference_source: where they come from.
         deadline_met: whether they came in time; ``None`` without a deadline.
         trace: what happened, span by span.
+        note: what of the input was lost, in words; empty when nothing was.
     """
 
     outputs: Mapping[str, Array]
     inference_source: InferenceSource
     deadline_met: bool | None
     trace: Trace
+    note: str = ""

@@ -7,18 +7,23 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgewise.bundle import Bundle, check_supported, open_bundle
 from edgewise.errors import BadInput, LinkFailed
+from edgewise.running.choice import Policy
 from edgewise.running.equipment import Clock
-from edgewise.running.link import HttpLink
 from edgewise.running.options import Options
 from edgewise.running.outbox import Outbox
 from edgewise.running.patience import within
 from edgewise.running.session import Session
+from edgewise.running.shadow import Shadow
 from edgewise.running.submitting import Submitter
 from edgewise.running.usable import usable_routes
 from edgewise.trace_log import TraceLog
+
+if TYPE_CHECKING:
+    from edgewise.running.link import HttpLink
 
 _GREETING_S = 2.0
 _log = logging.getLogger("edgewise.running")
@@ -43,7 +48,7 @@ def connect(  # noqa: PLR0913 - each the choice of whoever runs the device
     Args:
         bundle: a bundle folder, or an open bundle.
         url: where ``edgewise serve`` listens; ``None`` keeps everything on the device.
-        options: policy, expected link, time-out, emulated slowdown.
+        options: policy, expected link, time-out, emulated slowdown, shadow mode.
         outbox: where ``submit`` stores what must reach the server; closed with the session.
         traces: where what happened to each request is kept, without inputs and outputs; closed
             with the session.
@@ -67,18 +72,25 @@ def connect(  # noqa: PLR0913 - each the choice of whoever runs the device
     options = options or Options()
     routes = usable_routes(opened.manifest, options, online=url is not None)
     # An empty one is a mistake, such as a variable that nobody set.
-    open_link = None if url is None else partial(HttpLink, url, api_key=api_key, ca_path=ca_path)
+    open_link = None if url is None else partial(_open_link, url, api_key=api_key, ca_path=ca_path)
     submits = partial(_submitter, outbox, open_link, bundle=opened, options=options)
-    open_session = partial(Session, opened, options=options, clock=clock, traces=traces)
+    shadow = None if options.shadow is None else Shadow(opened, options, routes, open_link)
+    make = partial(Session, opened, options=options, clock=clock, traces=traces, shadow=shadow)
     if open_link is None or not any(route.server_part for route in routes):
-        return open_session(None, submitter=submits())
+        return make(None, submitter=submits())
     link = open_link()
     try:
         offline = _greet(link, opened)
-        return open_session(link, offline=offline, submitter=submits())
+        return make(link, offline=offline, submitter=submits())
     except BaseException:
         link.close()
         raise
+
+
+def _open_link(url: str, *, api_key: str | None, ca_path: Path | str | None) -> HttpLink:
+    from edgewise.running.link import HttpLink  # urllib3 tries a socket as soon as it is loaded
+
+    return HttpLink(url, api_key=api_key, ca_path=ca_path)
 
 
 def _submitter(
@@ -90,7 +102,9 @@ def _submitter(
 ) -> Submitter | None:
     if outbox is None:
         return None
-    link = None if open_link is None else open_link()  # its own: a time-out here cuts none there
+    stays = options.policy is Policy.ONLY_ON_DEVICE
+    # Its own: a time-out here cuts none there.
+    link = None if open_link is None or stays else open_link()
     return Submitter(outbox, link=link, bundle=bundle, options=options)
 
 

@@ -16,33 +16,13 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from edgewise.errors import LinkFailed
 from edgewise.running.credentials import tls_words
+from edgewise.running.exchange import Unreachable
 
 _CHUNK_BYTES = 65_536
 
 TIMEOUTS = (TimeoutError, urllib3.exceptions.TimeoutError)
 FAILURES = (OSError, HTTPException, urllib3.exceptions.HTTPError)
 """What sockets, http.client and urllib3 raise when the other end or the way to it is at fault."""
-
-
-class Unreachable(LinkFailed):
-    """There was no connection, so nothing was sent."""
-
-
-class Broken(LinkFailed):
-    """The connection was there and broke: another one may well hold."""
-
-
-class Refused(LinkFailed):
-    """The server answered, and said no.
-
-    Args:
-        reason: in words a person reads.
-        status: HTTP status.
-    """
-
-    def __init__(self, reason: str, status: int) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

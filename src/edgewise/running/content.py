@@ -16,12 +16,12 @@ from edgewise.preparation import (
     ImagePreparation,
     PixelCodec,
     Pixels,
-    TextPreparation,
     encode_pixels,
     normalise,
     open_pixels,
     read_preparation,
 )
+from edgewise.running.texts import TextReader
 from edgewise.tensors import Array, Feeds, TensorSpec, check_array
 
 Input = Path | str | bytes | Array | Mapping[str, Array]
@@ -40,11 +40,18 @@ class Content:
         feeds: the model's inputs by name, made when first asked for.
         pixels: the cropped, resized 8-bit pixels when the input is a picture.
         pace: the pace of the device that does the work.
+        note: what of the input was lost, in words; empty when nothing was.
     """
 
     def __init__(
-        self, feeds: Callable[[], Feeds], *, pixels: Pixels | None = None, pace: Pace
+        self,
+        feeds: Callable[[], Feeds],
+        *,
+        pixels: Pixels | None = None,
+        pace: Pace,
+        note: str = "",
     ) -> None:
+        self.note = note
         self._make_feeds = feeds
         self._feeds: Feeds | None = None
         self._pixels = pixels
@@ -59,6 +66,13 @@ class Content:
         if self._feeds is None:
             self._feeds = self._pace.run(self._make_feeds)
         return self._feeds
+
+    def kept(self) -> Content:
+        """The same input, safe from what its owner does with the arrays later."""
+        if self._pixels is not None:
+            return self  # decoded from the photo, so nobody else's
+        feeds = {name: array.copy() for name, array in self.feeds().items()}
+        return Content(lambda: feeds, pace=self._pace, note=self.note)
 
     def encoded(self, route: Route) -> dict[str, Array]:
         """The tensors that a cloud route sends."""
@@ -83,19 +97,20 @@ class InputReader:
         self._inputs = {spec.name: spec for spec in _specs(manifest)}
         self._pace = pace
         self._preparation: ImagePreparation | None = None
-        self._reads_text = False
+        self._texts: TextReader | None = None
         if manifest.preparation is not None:
             preparation = read_preparation(json.dumps(manifest.preparation))
-            self._reads_text = isinstance(preparation, TextPreparation)
             if isinstance(preparation, ImagePreparation):
                 self._preparation = preparation
+            elif manifest.tokenizer is not None:
+                self._texts = TextReader(preparation, manifest.tokenizer, manifest.inputs)
 
     def read(self, value: Input) -> Content:
         """Check and prepare one input.
 
         Args:
-            value: a photo (path, file bytes, or 8-bit pixels H x W x C), the single input
-                tensor, or all inputs by name.
+            value: a photo (path, file bytes, or 8-bit pixels H x W x C), a text if the network
+                reads texts, the single input tensor, or all inputs by name.
 
         Raises:
             BadInput: when it does not fit the model.
@@ -104,6 +119,8 @@ class InputReader:
             return self._from_feeds(value)
         if isinstance(value, np.ndarray):
             return self._from_array(value)
+        if self._texts is not None:
+            return self._from_text(value, self._texts)
         if isinstance(value, Path | str | bytes):
             return self._from_photo(value)
         raise _not_an_input("a photo (path, bytes or pixels), an array, or arrays by name", value)
@@ -128,12 +145,6 @@ class InputReader:
 
     def _from_photo(self, value: Path | str | bytes | Pixels) -> Content:
         preparation = self._preparation
-        if self._reads_text:
-            raise BadInput(
-                expected=f"arrays for the inputs {', '.join(self._inputs)}",
-                found=f"a {type(value).__name__}, and this network reads text",
-                remedy="prepare the text first: edgewise.preparation.prepare_text gives arrays",
-            )
         if preparation is None:
             raise BadInput(
                 expected=f"arrays for the inputs {', '.join(self._inputs)}",
@@ -146,6 +157,17 @@ class InputReader:
         return Content(
             lambda: {name: normalise(pixels, preparation)}, pixels=pixels, pace=self._pace
         )
+
+    def _from_text(self, value: object, texts: TextReader) -> Content:
+        if not isinstance(value, str):
+            raise BadInput(
+                expected="a text, or arrays by the names of the inputs",
+                found=f"a value of type {type(value).__name__}, and this network reads text",
+                remedy="pass the text itself as a str",
+            )
+        tokens = self._pace.run(lambda: texts.read(value))
+        feeds = texts.feeds(tokens)
+        return Content(lambda: feeds, pace=self._pace, note=texts.note(tokens))
 
     def _only_input(self) -> str:
         if len(self._inputs) != 1:

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from edgewise.bundle import Bundle, Route
 from edgewise.engines import EmulatedEngine, Engine, Pace
 from edgewise.running.choice import Policy
-from edgewise.running.link import Link
+from edgewise.running.exchange import Link
 from edgewise.running.options import Options
 from edgewise.running.racing import Device
 from edgewise.running.trusting import open_trusted, trusted_routes
 from edgewise.running.usable import device_parts, usable_routes
-from edgewise.wire import Bound
 
 Clock = Callable[[], float]
 
@@ -33,7 +32,6 @@ class Equipment:
         device: the network that answers alone, if there is one.
         link: to the cloud half, if there is any.
         clock: seconds that only go forward.
-        bounds: of the tensors that a sound reply holds.
     """
 
     bundle: Bundle
@@ -43,7 +41,6 @@ class Equipment:
     device: Device | None
     link: Link | None
     clock: Clock
-    bounds: tuple[Bound, ...]
     _senders: list[threading.Thread] = field(default_factory=list)
 
     def watch(self, sender: threading.Thread) -> None:
@@ -98,5 +95,4 @@ def equip(
         device=None if alone is None else Device(alone, clock),
         link=link,
         clock=clock,
-        bounds=tuple(Bound.exactly(spec) for spec in manifest.outputs),
     )

@@ -1,4 +1,4 @@
-"""How a request reaches the cloud half: one method, ``send``."""
+"""How a request reaches the cloud half over HTTP."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import quote
 
 import numpy as np
@@ -21,17 +19,15 @@ from edgewise.records import parse_json
 from edgewise.running.connection import (
     FAILURES,
     TIMEOUTS,
-    Broken,
     Connection,
     HttpRequest,
-    Refused,
     advise,
     explain,
 )
 from edgewise.running.credentials import client_context, key_fields, not_let_in
+from edgewise.running.exchange import Broken, Refused, Reply, Request
 from edgewise.wire import (
     HEADER_LENGTH_FIELD,
-    Bound,
     Frame,
     Message,
     decode_reply,
@@ -46,59 +42,6 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _BUSY = (408, 425, 429)
 _MAX_METADATA_BYTES = 262_144
 _MAX_WORDS = 300
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What to send, what may come back, and how long it may take.
-
-    Args:
-        message: tensors with parameters; ``route`` and ``bundle`` among them.
-        model: the bundle's name.
-        reply_bounds: the tensors that a sound reply holds.
-        timeout_s: from now until the last byte of the reply.
-    """
-
-    message: Message
-    model: str
-    reply_bounds: Sequence[Bound]
-    timeout_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """A sound answer of the cloud half.
-
-    Args:
-        message: the output tensors.
-        waited_s: from the call to the first byte of the reply.
-        read_s: from there to the last byte.
-        server_s: what the server says it spent, by stage (queue, decode, compute).
-        up_bytes: length of the request's body.
-        down_bytes: length of the reply's body.
-    """
-
-    message: Message
-    waited_s: float
-    read_s: float
-    server_s: Mapping[str, float] = field(default_factory=dict)
-    up_bytes: int
-    down_bytes: int
-
-
-class Link(Protocol):
-    """Anything that carries requests; wrap one to add behaviour."""
-
-    def send(self, request: Request) -> Reply:
-        """The cloud half's answer.
-
-        Raises:
-            LinkFailed: when there is none, or it is not sound.
-            TimeoutError: when there is none in time.
-        """
-
-    def close(self) -> None:
-        """End the sends that are under way and free what they hold; a later one starts anew."""
 
 
 class HttpLink:

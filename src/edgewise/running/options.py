@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from edgewise.errors import BadInput
 from edgewise.running.choice import Policy
 from edgewise.specs import LinkSpec
@@ -11,6 +13,39 @@ from edgewise.specs import LinkSpec
 MAX_TIMEOUT_S = 3600.0
 _LEAST_TIMEOUT_S = 1.0
 _UNKNOWN_LINK_TIMEOUT_S = 5.0
+_WINDOWS = range(30, 100_001)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowOptions:
+    """Which requests are answered by the other side too, to be compared.
+
+    Args:
+        share: of the requests, above 0 and up to 1.
+        rng: draws them.
+        window: how many comparisons are the first, and how many the newest, 30 to 100 000.
+
+    Raises:
+        BadInput: on a share or a window outside these limits.
+    """
+
+    share: float
+    rng: np.random.Generator
+    window: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise BadInput(
+                expected="a share of the requests above 0 and up to 1 to shadow",
+                found=str(self.share),
+                remedy="try 0.05",
+            )
+        if self.window not in _WINDOWS:
+            raise BadInput(
+                expected=f"a window of {_WINDOWS[0]} to {_WINDOWS[-1]} comparisons",
+                found=str(self.window),
+                remedy="try 100",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +64,7 @@ class Options:
             answered late, and says so.
         low_battery_share: with less than this left, and not charging, the energy of the routes
             counts as well as their time; see ``Session.host_state``.
+        shadow: have a share of the requests answered by the other side too; by default none.
 
     Raises:
         BadInput: on an unknown policy, or a time-out or share that is none.
@@ -45,6 +81,7 @@ class Options:
     threads: int = 1
     refuse_late: bool = True
     low_battery_share: float = 0.2
+    shadow: ShadowOptions | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, Policy):  # a mere string would be no restriction at all

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from edgewise.bundle import Route, RouteKind
 from edgewise.engines import Engine
 from edgewise.errors import LinkFailed
-from edgewise.running.connection import Broken, Refused, Unreachable
+from edgewise.running.asking import route_request
+from edgewise.running.cancelling import GivenUp
 from edgewise.running.content import Content
 from edgewise.running.equipment import Equipment
 from edgewise.running.events import (
@@ -26,12 +27,11 @@ from edgewise.running.events import (
     Send,
     TimedOut,
 )
-from edgewise.running.link import Reply, Request
+from edgewise.running.exchange import Broken, Refused, Reply, Request, Unreachable
 from edgewise.running.racing import Finished, Race
 from edgewise.running.spans import Recorder
 from edgewise.tensors import Array
 from edgewise.trace import SpanKind
-from edgewise.wire import Message
 
 # What the server says of an input, not of itself.
 _INPUT_FAULTS = (400, 413, 415, 422)
@@ -67,6 +67,7 @@ class Errand:
         route: Route,
     ) -> None:
         self.route = route
+        self.note = content.note
         self.outputs: dict[str, Array] = {}
         self._number = number
         self._content = content
@@ -91,6 +92,11 @@ class Errand:
             case RunFallback():
                 self._run_fallback()
         return self._await()
+
+    def give_up(self) -> None:
+        """Raise ``GivenUp`` where the request is waited for; may be called in any thread."""
+        self._over = True
+        self._race.stop(GivenUp("the caller gave the request up"))
 
     def end(self) -> None:
         """Give up what is still under way."""
@@ -132,6 +138,8 @@ class Errand:
         self._race.start("local", run)
 
     def _send(self, timeout_s: float, hedge_s: float | None) -> None:
+        if self._over:
+            return  # given up: nothing more is sent, and waiting tells
         link = self._equipment.link
         assert link is not None  # without a link only local routes are usable
         request = self._request(timeout_s)
@@ -142,16 +150,11 @@ class Errand:
         self._equipment.watch(self._race.start("send", lambda: link.send(request)))
 
     def _request(self, timeout_s: float) -> Request:
-        bundle = self._equipment.bundle
-        message = Message(
-            tensors=self._payload,
+        return route_request(
+            self._equipment.bundle,
+            self.route,
+            self._payload,
             id=str(self._number),
-            parameters={"route": self.route.name, "bundle": bundle.digest},
-        )
-        return Request(
-            message=message,
-            model=bundle.manifest.name,
-            reply_bounds=self._equipment.bounds,
             timeout_s=timeout_s,
         )
 
@@ -162,6 +165,8 @@ class Errand:
             finished = self._race.wait(until_s=due_s)
             if finished is None:
                 return self._due(hedge=self._hedge_at_s <= self._timeout_at_s)
+            if isinstance(finished.error, GivenUp):
+                raise finished.error
             if finished.name == "local":
                 return self._local_done(finished)
             if self._sending:  # otherwise its end is that of a send given up before

@@ -17,7 +17,7 @@ class Finished:
     """A piece of work that has ended; exactly one of the two is set, unless it was skipped.
 
     Args:
-        name: of the work.
+        name: of the work; empty when somebody stopped the wait.
         result: what it gave.
         error: what it raised.
     """
@@ -54,6 +54,10 @@ class Race:
         thread = threading.Thread(target=run, name=f"edgewise-{name}", daemon=True)
         thread.start()
         return thread
+
+    def stop(self, error: BaseException) -> None:
+        """End the wait with an error; what was started goes on."""
+        self._finished.put(Finished(name="", error=error))
 
     def wait(self, *, until_s: float | None) -> Finished | None:
         """The next piece that ends; ``None`` when the time, on ``time.perf_counter``, is up."""

@@ -11,13 +11,16 @@ from edgewise.bundle import Bundle, Route, RouteKind
 from edgewise.engines import Pace
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.running.answer import Answer, InferenceSource
+from edgewise.running.cancelling import Cancellation
 from edgewise.running.content import Content, Input, InputReader
 from edgewise.running.equipment import Clock, equip
 from edgewise.running.events import Action, AnswerNow, Cancelled, GiveUp, Refuse, Unreachable
-from edgewise.running.link import Link
+from edgewise.running.exchange import Link
 from edgewise.running.options import Options
 from edgewise.running.outbox_items import Receipt
 from edgewise.running.performing import Errand
+from edgewise.running.shadow import Shadow
+from edgewise.running.shadow_report import ShadowReport
 from edgewise.running.spans import Recorder
 from edgewise.running.status import Status, describe
 from edgewise.running.steering import DeviceRan, Event, Rules, Wanted, advance, first_mind
@@ -39,6 +42,7 @@ class Session:
         clock: seconds that only go forward.
         submitter: what ``submit`` hands over to; closed with the session.
         traces: where what happened to each request is kept; closed with the session.
+        shadow: compares sampled answers with the other side's; closed with the session.
 
     Raises:
         BadInput: when the bundle's parts are broken, or the options leave no route, or none
@@ -55,11 +59,12 @@ class Session:
         clock: Clock = time.perf_counter,
         submitter: Submitter | None = None,
         traces: TraceLog | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
         self._traces = traces
         self._bundle = bundle
         self._clock = clock
-        self._submitter = submitter
+        self._submitter, self._shadow = submitter, shadow
         pace = Pace(slowdown=options.slowdown)
         self._reader = InputReader(bundle.manifest, pace)
         self._equipment = equip(bundle, link, options, pace=pace, clock=clock)
@@ -75,6 +80,8 @@ class Session:
         self._closed = False
         if submitter is not None:
             submitter.start()
+        if shadow is not None:
+            shadow.start(self._equipment.engines)
 
     @property
     def distrusted(self) -> Mapping[str, str]:
@@ -82,20 +89,28 @@ class Session:
         return self._equipment.distrusted
 
     def run(
-        self, value: Input, *, deadline_s: float | None = None, route: str | None = None
+        self,
+        value: Input,
+        *,
+        deadline_s: float | None = None,
+        route: str | None = None,
+        cancellation: Cancellation | None = None,
     ) -> Answer:
         """Answer one request; requests of several threads are answered one after the other.
 
         Args:
-            value: a photo (path, file bytes, 8-bit pixels), an array, or arrays by name.
+            value: a photo (path, file bytes, 8-bit pixels), a text if the network reads texts,
+                an array, or arrays by name.
             deadline_s: counted from now; the device starts on its own in time for it when the
                 cloud dawdles, and the answer says whether it was met.
             route: take this one of those that the options allow, instead of the best.
+            cancellation: gives the request up from another thread.
 
         Raises:
             BadInput: when the input does not fit the model, the session is closed, or nobody can
                 meet the deadline (then with the soonest that is possible).
             LinkFailed: when the cloud failed and the device cannot answer alone.
+            GivenUp: when it was given up.
         """
         recorder = Recorder(self._clock)
         with self._lock:
@@ -113,7 +128,10 @@ class Session:
                 spent_s=recorder.elapsed_s,
                 busy_since_s=None if self._device is None else self._device.since_s,
             )
-            return self._answer(wanted, content, recorder)
+            answer = self._answer(wanted, content, recorder, cancellation or Cancellation())
+            if self._shadow is not None:
+                self._shadow.offer(content, answer, mind=self._mind)
+            return answer
 
     def submit(
         self, value: Submittable, *, key: str | None = None, sensitive: bool = False
@@ -162,10 +180,29 @@ class Session:
         linked = self._equipment.link is not None
         return describe(self._rules, self._mind, linked=linked, now_s=self._clock())
 
+    def shadow_report(self, *, timeout_s: float = 0.0) -> ShadowReport:
+        """What shadow mode has found so far.
+
+        Args:
+            timeout_s: how long to wait for what is being compared now.
+
+        Raises:
+            BadInput: when it is off.
+        """
+        if self._shadow is None:
+            raise BadInput(
+                expected="a session in shadow mode",
+                found="one without",
+                remedy="connect with Options(shadow=ShadowOptions(share=0.05, rng=...))",
+            )
+        return self._shadow.report(timeout_s=timeout_s)
+
     def close(self) -> None:
         """Free networks and connections; a request under way is answered without the cloud."""
         if self._submitter is not None:
             self._submitter.close()
+        if self._shadow is not None:
+            self._shadow.close()
         if self._equipment.link is not None:
             self._equipment.link.close()
         with self._lock:
@@ -199,7 +236,9 @@ class Session:
             self._mind, action = advance(self._rules, self._mind, event)
         return action
 
-    def _answer(self, wanted: Wanted, content: Content, recorder: Recorder) -> Answer:
+    def _answer(
+        self, wanted: Wanted, content: Content, recorder: Recorder, cancellation: Cancellation
+    ) -> Answer:
         action = self._tell(wanted)
         if isinstance(action, Refuse):
             raise _too_soon(action.best_s)
@@ -211,6 +250,7 @@ class Session:
             equipment=self._equipment,
             route=next(route for route in self._rules.routes if route.name == tried),
         )
+        cancellation.on_cancel(errand.give_up)
         try:
             answered = self._drive(action, errand)
         finally:
@@ -245,6 +285,7 @@ class Session:
             inference_source=source,
             deadline_met=trace.deadline_met,
             trace=trace,
+            note=errand.note,
         )
 
     def _source(self, tried: Route, answered: AnswerNow) -> InferenceSource:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from edgewise.bundle import Bundle, Manifest
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.running.backoff import Backoff, Patience
 from edgewise.running.choice import Policy
-from edgewise.running.link import HttpLink, read_object, refusal_words
 from edgewise.running.options import Options
 from edgewise.running.outbox import Outbox
 from edgewise.running.outbox_items import Entry, Receipt, Waiting
@@ -25,6 +25,9 @@ from edgewise.running.patience import within
 from edgewise.running.sealing import Randomness
 from edgewise.submission import Submission
 from edgewise.tensors import Array
+
+if TYPE_CHECKING:
+    from edgewise.running.link import HttpLink
 
 _MAX_REPLY_BYTES = 65_536
 # What the server will never take, however often it is asked: ill-formed, other content under
@@ -222,6 +225,8 @@ class Submitter:
         Raises:
             LinkFailed: when another attempt may help.
         """
+        from edgewise.running.link import read_object, refusal_words
+
         status, raw = self._post(item, timeout_s)
         reply = read_object(raw)
         if status == 200 and (reply.get("key"), reply.get("digest")) == (item.key, item.digest):

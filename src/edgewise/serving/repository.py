@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgewise.bundle import Bundle, check_supported, open_bundle
+from edgewise.bundle import Bundle, Side, check_supported, open_bundle
 from edgewise.errors import BadInput
 from edgewise.serving.canary import Canary
 from edgewise.serving.offers import Snapshot
@@ -23,7 +23,7 @@ def open_bundles(paths: Iterable[Path | str]) -> tuple[Bundle, ...]:
     """
     bundles = tuple(open_bundle(path) for path in paths)
     for bundle in bundles:
-        check_supported(bundle.manifest)
+        check_supported(bundle.manifest, on=Side.SERVER)
     check_distinct(bundles)
     return bundles
 

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from edgewise.bundle import ExitHead, Manifest, Signature, check_supported, open_bundle
-from edgewise.errors import BadInput
+from edgewise.bundle import (
+    ExitHead,
+    Manifest,
+    Side,
+    Signature,
+    check_supported,
+    open_bundle,
+    support,
+)
+from edgewise.errors import BadInput, MissingExtra
 
 COMPLETE = Path(__file__).resolve().parents[3] / "vectors" / "bundle" / "complete"
 
@@ -38,3 +46,11 @@ def test_what_nobody_acts_on_is_refused(field: str, value: object) -> None:
 def test_a_later_extra_is_refused_by_name() -> None:
     with pytest.raises(BadInput, match="found 'telepathy'; install the edgewise that wrote it"):
         check_supported(replace(_plain(), needs=("telepathy",)))
+
+
+def test_the_server_needs_nothing_to_read_texts_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(support._MODULES, "text", ("no_such_module", "to read texts"))
+    text = replace(_plain(), needs=("text",))
+    check_supported(text, on=Side.SERVER)
+    with pytest.raises(MissingExtra, match=r"the optional part 'text' to read texts"):
+        check_supported(text)

@@ -142,6 +142,7 @@ def without_probe(raw):
             "crop_fraction": 0.875, "resample": "bicubic", "mean": [127], "scale": [128],
             "layout": "CHW",
         },
+        tokenizer='{"version": "1.0"}',
         codec_tables=(CodecTable(name="t", path="t.bin", sha256=digest, bytes=3, version=1),),
         exits=(ExitHead(name="e", route="split-h", output="h", threshold=0.9),),
         signature=Signature(algorithm="ed25519", key_id="demo"),

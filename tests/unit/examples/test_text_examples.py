@@ -49,6 +49,18 @@ def load(path: Path, preparation: TextPreparation = PREPARATION) -> Examples:
     return load_examples(path, preparation, tokenizer=TOKENIZER)
 
 
+def test_texts_are_padded_or_cut_to_what_the_network_takes(tmp_path: Path) -> None:
+    inputs = [
+        TensorSpec(name=name, dtype="int64", shape=("batch", 2)) for name in PREPARATION.inputs
+    ]
+    path = table(tmp_path, "text\ngood\na good day\n")
+    examples = load_examples(path, PREPARATION, inputs=inputs, tokenizer=TOKENIZER)
+    np.testing.assert_array_equal(examples.feeds(0)["input_ids"], [[1, 0]])
+    np.testing.assert_array_equal(examples.feeds(0)["attention_mask"], [[1, 0]])
+    np.testing.assert_array_equal(examples.feeds(1)["input_ids"], [[4, 1]])
+    assert examples.recipe != load(path).recipe
+
+
 def test_texts_become_tokens_and_keep_their_lines(tmp_path: Path) -> None:
     path = table(tmp_path, 'text,label\na good day,1\n\n"bad, day",0\n')
     examples = load(path)
@@ -199,8 +211,8 @@ def spec(name: str, dtype: str = "int64", shape: tuple[int | str, ...] = ("N", "
             "int32 .* found int64",
         ),
         (
-            [spec("input_ids", shape=("N", 128)), spec("attention_mask")],
-            r"shape \[N, 128\] .* found \[1, any\] for each example; .* symbolic axes",
+            [spec("input_ids", shape=("N", 128)), spec("attention_mask", shape=("N", 64))],
+            r"shape \[N, 64\] .* found \[1, 128\] for each example; .* symbolic axes",
         ),
         ([spec("input_ids", shape=(8, "L")), spec("attention_mask")], "a fixed batch of 8"),
     ],

@@ -15,12 +15,15 @@ from edgewise.preparation import (
     ImagePreparation,
     TextPreparation,
     check_text,
+    fixed_length,
     open_tokenizer,
     prepare_text,
     read_image_preparation,
     read_preparation,
+    read_tokens,
     write_preparation,
 )
+from edgewise.tensors import TensorSpec
 
 ROOT = Path(__file__).resolve().parents[3]
 VECTORS = ROOT / "vectors" / "preparation" / "text"
@@ -47,6 +50,39 @@ def test_a_preparation_of_text_goes_to_json_and_back() -> None:
     assert json.loads(text)["kind"] == "text"
     assert read_preparation(text) == preparation
     assert preparation.inputs == ("input_ids", "types")
+
+
+def test_a_fixed_length_is_that_of_the_input_of_tokens() -> None:
+    def ids(*shape: int | str, name: str = "input_ids") -> list[TensorSpec]:
+        return [TensorSpec(name=name, dtype="int64", shape=shape)]
+
+    assert fixed_length(TextPreparation(), ids("batch", 64)) == 64
+    assert fixed_length(TextPreparation(), ids("batch", "sequence")) is None
+    assert fixed_length(TextPreparation(), ids(64)) is None
+    assert fixed_length(TextPreparation(), ids(1, 64, name="other")) is None
+
+
+def test_padding_is_hidden_and_what_is_cut_is_counted() -> None:
+    preparation, tokenizer = TextPreparation(max_tokens=6), open_tokenizer(SMALL)
+    short = prepare_text("red", preparation, tokenizer, length=8)
+    assert short["input_ids"][0].tolist() == [2, 84, 3, 0, 0, 0, 0, 0]
+    assert short["attention_mask"][0].tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
+    for length, kept in ((8, 6), (4, 4)):  # the network's size, and the most that it knows
+        tokens = read_tokens("red " * 9, preparation, tokenizer, length=length)
+        assert (len(tokens.ids), tokens.lost) == (kept, 11 - kept)
+        assert tokens.ids[-1] == 3
+    assert read_tokens("red", preparation, tokenizer).lost == 0
+
+
+def test_without_a_mask_nothing_can_be_padded() -> None:
+    preparation, tokenizer = TextPreparation(attention_mask=None), open_tokenizer(SMALL)
+    with pytest.raises(BadInput) as caught:
+        prepare_text("red", preparation, tokenizer, length=4)
+    assert str(caught.value) == (
+        "expected a text of at least 4 tokens, for there is no attention mask, found one of 3; "
+        "plan for a smaller size of the token axis, or export the model with a mask"
+    )
+    assert prepare_text("red red", preparation, tokenizer, length=4)["input_ids"].shape == (1, 4)
 
 
 def test_where_only_pictures_will_do_text_is_refused() -> None:

@@ -41,7 +41,10 @@ SENTENCES = (
 PREPARATIONS = {
     "wordpiece": TextPreparation(token_type_ids="token_type_ids", max_tokens=16),
     "bytes": TextPreparation(input_ids="tokens", attention_mask=None, max_tokens=12),
+    "padded": TextPreparation(token_type_ids="token_type_ids", max_tokens=16),
 }
+TOKENIZERS = {"wordpiece": "wordpiece", "bytes": "bytes", "padded": "wordpiece"}
+LENGTHS = {"padded": 10}  # of a network that takes that many tokens, always
 
 
 def _word_piece() -> dict[str, Any]:
@@ -131,9 +134,10 @@ def _bytes() -> dict[str, Any]:
 
 def _case(name: str, text: str) -> dict[str, Any]:
     """What one text becomes; ``inputs`` is null where it has no tokens and is refused."""
-    tokenizer = open_tokenizer((FOLDER / f"tokenizer-{name}.json").read_text(encoding="utf-8"))
+    file = FOLDER / f"tokenizer-{TOKENIZERS[name]}.json"
+    tokenizer = open_tokenizer(file.read_text(encoding="utf-8"))
     try:
-        inputs = prepare_text(text, PREPARATIONS[name], tokenizer)
+        inputs = prepare_text(text, PREPARATIONS[name], tokenizer, length=LENGTHS.get(name))
     except BadInput:
         return {"text": text, "inputs": None}
     return {"text": text, "inputs": {key: value[0].tolist() for key, value in inputs.items()}}
@@ -144,11 +148,14 @@ def _regenerate() -> None:
     for name, tokenizer in (("wordpiece", _word_piece()), ("bytes", _bytes())):
         file = FOLDER / f"tokenizer-{name}.json"
         file.write_text(json.dumps(tokenizer, ensure_ascii=False) + "\n", encoding="utf-8")
+    for name, preparation in PREPARATIONS.items():
+        file = FOLDER / f"tokenizer-{TOKENIZERS[name]}.json"
         form = {
             "schema": 1,
             "tokenizer": file.name,
             "tokenizer_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-            "preparation": json.loads(write_preparation(PREPARATIONS[name])),
+            "preparation": json.loads(write_preparation(preparation)),
+            "length": LENGTHS.get(name),
             "cases": [_case(name, text) for text in SENTENCES],
         }
         text = json.dumps(form, indent=1) + "\n"
@@ -194,7 +201,7 @@ def test_texts_become_the_tokens_of_the_vector(name: str) -> None:
             with pytest.raises(BadInput, match="at least one token"):
                 prepare_text(case["text"], preparation, tokenizer)
             continue
-        inputs = prepare_text(case["text"], preparation, tokenizer)
+        inputs = prepare_text(case["text"], preparation, tokenizer, length=vector["length"])
         assert {key: value.tolist() for key, value in inputs.items()} == {
             key: [value] for key, value in case["inputs"].items()
         }
@@ -213,6 +220,11 @@ def test_the_vectors_are_no_accident() -> None:
     cut = words["cases"][10]["inputs"]["input_ids"]
     assert (len(cut), cut[0], cut[-1]) == (16, 2, 3)
     assert len(letters["cases"][10]["inputs"]["tokens"]) == 12
+    padded = [case["inputs"] for case in _read("padded")["cases"]]
+    assert {len(values) for inputs in padded for values in inputs.values()} == {10}
+    assert padded[0]["attention_mask"] == [1, 1, *[0] * 8]
+    assert padded[0]["input_ids"] == [2, 3, *[0] * 8]
+    assert padded[10]["input_ids"][-1] == 3
 
 
 @pytest.mark.parametrize("case", _read("refused"), ids=lambda case: case["reason"])

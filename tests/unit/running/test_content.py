@@ -14,6 +14,9 @@ from edgewise.tensors import TensorSpec
 from session_bundles import REMOTE, image, photo, session_bundle
 from unit.serving import tiny_bundle as tiny
 
+VECTORS = Path(__file__).resolve().parents[3] / "vectors"
+TOKENIZER = VECTORS / "preparation" / "text" / "tokenizer-wordpiece.json"
+
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
@@ -105,14 +108,41 @@ def test_a_photo_needs_a_preparation(manifest: Manifest):
         reader(bare).read(b"photo")
 
 
-def test_a_network_that_reads_text_takes_arrays_for_now(manifest: Manifest):
-    text = replace(manifest, preparation={"schema": 1, "kind": "text", "input_ids": "image"})
-    with pytest.raises(BadInput) as refused:
-        reader(text).read("a sentence")
-    assert str(refused.value) == (
-        "expected arrays for the inputs image, found a str, and this network reads text; "
-        "prepare the text first: edgewise.preparation.prepare_text gives arrays"
+def text_manifest(manifest: Manifest, length: int) -> Manifest:
+    inputs = [
+        TensorSpec(name=name, dtype="int64", shape=("batch", length))
+        for name in ("input_ids", "attention_mask")
+    ]
+    return replace(
+        manifest,
+        inputs=tuple(inputs),
+        preparation={"schema": 1, "kind": "text"},
+        tokenizer=TOKENIZER.read_text(encoding="utf-8"),
     )
+
+
+def test_a_text_is_padded_or_cut_and_what_is_lost_is_said(manifest: Manifest):
+    texts = reader(text_manifest(manifest, 5))
+    short, long = texts.read("red"), texts.read("red and red and red")
+    assert short.feeds()["input_ids"].tolist() == [[2, 84, 3, 0, 0]]
+    assert short.feeds()["attention_mask"].tolist() == [[1, 1, 1, 0, 0]]
+    assert short.note == ""
+    assert long.feeds()["input_ids"].shape == (1, 5)
+    assert long.note == long.kept().note == "cut to 5 tokens, 2 lost"
+    arrays = {name: np.ones((1, 5), np.int64) for name in ("input_ids", "attention_mask")}
+    assert texts.read(arrays).feeds() == arrays
+
+
+@pytest.mark.parametrize("value", [Path("text.txt"), b"red", 7, image()])
+def test_what_is_no_text_is_refused_where_texts_are_read(manifest: Manifest, value: object):
+    with pytest.raises(BadInput, match=r"this network reads text|a mapping with the inputs"):
+        reader(text_manifest(manifest, 5)).read(value)
+
+
+def test_a_network_that_reads_text_without_a_tokenizer_takes_arrays(manifest: Manifest):
+    text = replace(manifest, preparation={"schema": 1, "kind": "text", "input_ids": "image"})
+    with pytest.raises(BadInput, match="found a str, and the bundle does not say how to prepare"):
+        reader(text).read("a sentence")
     assert reader(text).read(image()).feeds()["image"] is not None
 
 

@@ -9,7 +9,8 @@ import urllib3
 
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.running import HttpLink
-from edgewise.running.connection import Connection, HttpRequest, Unreachable, explain
+from edgewise.running.connection import Connection, HttpRequest, explain
+from edgewise.running.exchange import Unreachable
 from session_servers import LyingServer, answer, http
 
 ASKED = HttpRequest(method="GET", path="/", headers={})

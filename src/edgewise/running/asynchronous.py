@@ -1,0 +1,170 @@
+"""The device half for asyncio: a session in a thread of its own, which no event loop waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Self, TypeVar
+
+from edgewise.bundle import Bundle
+from edgewise.errors import BadInput
+from edgewise.running.answer import Answer
+from edgewise.running.cancelling import Cancellation
+from edgewise.running.connecting import connect
+from edgewise.running.content import Input
+from edgewise.running.equipment import Clock
+from edgewise.running.options import Options
+from edgewise.running.outbox import Outbox
+from edgewise.running.outbox_items import Receipt
+from edgewise.running.session import Session
+from edgewise.running.submitting import Flushed, Submittable
+
+T = TypeVar("T")
+
+
+class AsyncSession:
+    """A session whose methods are awaited; made by :func:`connect_async`, for one event loop.
+
+    Requests are answered in the order in which they came, by one thread. What goes into the
+    outbox does not wait for them, nor for a delivery.
+
+    Args:
+        session: used by nobody else; closed with this.
+        clock: that of the session.
+    """
+
+    def __init__(self, session: Session, *, clock: Clock = time.perf_counter) -> None:
+        self.session = session
+        self._clock = clock
+        self._asking, self._storing, self._delivering = map(_one_thread, ("ask", "store", "flush"))
+        self._closing: asyncio.Task[None] | None = None
+
+    async def run(
+        self, value: Input, *, deadline_s: float | None = None, route: str | None = None
+    ) -> Answer:
+        """Answer one request; see :meth:`Session.run`.
+
+        A task that is cancelled while it waits gives the request up: what is under way to the
+        server is ended, and the next request begins.
+        """
+        cancellation = Cancellation()
+        asked_s = self._clock()
+
+        def ask() -> Answer:
+            # The deadline counts from the call, and not from this request's turn.
+            left_s = None if deadline_s is None else deadline_s - (self._clock() - asked_s)
+            return self.session.run(
+                value, deadline_s=left_s, route=route, cancellation=cancellation
+            )
+
+        try:
+            return await self._in(self._asking, ask)
+        except asyncio.CancelledError:
+            cancellation.cancel()
+            raise
+
+    async def submit(
+        self, value: Submittable, *, key: str | None = None, sensitive: bool = False
+    ) -> Receipt:
+        """Store something that must reach the server; see :meth:`Session.submit`."""
+        submit = partial(self.session.submit, value, key=key, sensitive=sensitive)
+        return await self._in(self._storing, submit)
+
+    async def flush(self, *, timeout_s: float = 30.0) -> Flushed:
+        """Deliver what waits in the outbox now; see :meth:`Session.flush`."""
+        return await self._in(self._delivering, partial(self.session.flush, timeout_s=timeout_s))
+
+    async def close(self) -> None:
+        """Free everything; a request under way is answered without the cloud, later ones not."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(asyncio.to_thread(self._close))
+        await asyncio.shield(self._closing)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _in(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        self._check_open()
+
+        def work_while_open() -> T:
+            self._check_open()
+            return work()
+
+        return await asyncio.wrap_future(thread.submit(work_while_open))
+
+    def _check_open(self) -> None:
+        if self._closing is not None:
+            raise BadInput(
+                expected="an open session", found="a closed one", remedy="connect again"
+            )
+
+    def _close(self) -> None:
+        self.session.close()
+        for thread in (self._asking, self._storing, self._delivering):
+            thread.shutdown()
+
+
+async def connect_async(  # noqa: PLR0913 - as of connect
+    bundle: Bundle | Path | str,
+    url: str | None,
+    *,
+    options: Options | None = None,
+    outbox: Outbox | None = None,
+    clock: Clock = time.perf_counter,
+    api_key: str | None = None,
+    ca_path: Path | str | None = None,
+) -> AsyncSession:
+    """Open the device half of a bundle without blocking the event loop; see :func:`connect`.
+
+    Args:
+        bundle: a bundle folder, or an open bundle.
+        url: where ``edgewise serve`` listens; ``None`` keeps everything on the device.
+        options: policy, expected link, time-out, emulated slowdown, shadow mode.
+        outbox: where ``submit`` stores what must reach the server; closed with the session.
+        clock: seconds that only go forward.
+        api_key: shown to the server with every request, when it asks for keys.
+        ca_path: PEM; trust these certificates instead of those that the system trusts.
+
+    Raises:
+        BadInput: as :func:`connect` does.
+
+    Example::
+
+        async with await connect_async("bundle", "http://127.0.0.1:8000") as session:
+            first, second = await asyncio.gather(session.run("a.jpg"), session.run("b.jpg"))
+    """
+    work = partial(
+        connect,
+        bundle,
+        url,
+        options=options,
+        outbox=outbox,
+        clock=clock,
+        api_key=api_key,
+        ca_path=ca_path,
+    )
+    with_thread = _one_thread("connect")
+    connecting = with_thread.submit(work)
+    try:
+        return AsyncSession(await asyncio.wrap_future(connecting), clock=clock)
+    except asyncio.CancelledError:
+        connecting.add_done_callback(_close_unwanted)
+        raise
+    finally:
+        with_thread.shutdown(wait=False)
+
+
+def _close_unwanted(connecting: Future[Session]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().close()
+
+
+def _one_thread(name: str) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix=f"edgewise-{name}")  # begins when first used
