@@ -105,14 +105,15 @@ def read_probe(bundle: Bundle) -> StoredAnswers | None:
     if probe is None:
         return None
     raw = bundle.read_file(probe)
-    tensors: dict[str, dict[str, Array]] = {INPUT: {}}
+    owners = [INPUT, *(part.name for part in probed_parts(bundle.manifest))]
+    tensors: dict[str, dict[str, Array]] = {owner: {} for owner in owners}
     rest = memoryview(raw)
     for part, place, spec in _contents(bundle.manifest):
         frame, rest = _next_frame(rest, bundle)
         message = decode_reply(frame, [_bound(spec, place, len(raw))])
         if message.model != part:
             raise _unsound(bundle, f"the answer of {part!r}", f"one of {message.model!r}")
-        tensors.setdefault(part, {})[spec.name] = message.tensors[place]
+        tensors[part][spec.name] = message.tensors[place]
     if rest:
         raise _unsound(bundle, "nothing behind its last tensor", f"{len(rest)} bytes more")
     return StoredAnswers(tensors=tensors, tolerance=probe.tolerance)
@@ -144,8 +145,8 @@ def why_distrusted(
     if missing:
         return f"it does not give {missing[0]!r}"
     gaps = {name: largest_gap(wanted[name], given[name]) for name in wanted}
-    worst = max(gaps, key=gaps.__getitem__)
-    if gaps[worst] <= stored.tolerance:
+    worst = max(gaps, key=gaps.__getitem__, default=None)
+    if worst is None or gaps[worst] <= stored.tolerance:
         return ""
     return (
         f"{worst!r} is not the stored answer: off by {gaps[worst]:.2g} of its largest value, "

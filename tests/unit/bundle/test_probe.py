@@ -166,6 +166,13 @@ def test_a_part_that_gives_something_else_is_distrusted(copy, run: Run, why: str
     assert why_distrusted(read_probe(copy), copy.manifest, part, run) == why
 
 
+def test_a_part_that_is_said_to_give_nothing_has_nothing_to_prove(copy) -> None:
+    parts = tuple(replace(part, outputs=()) for part in copy.manifest.parts)
+    idle = replace(copy, manifest=replace(copy.manifest, parts=parts))
+    stored = read_probe(_with(idle, GOOD[0]))
+    assert why_distrusted(stored, idle.manifest, parts[2], lambda feeds: {}) == ""
+
+
 def test_a_part_that_fails_is_distrusted(copy) -> None:
     def fail(feeds: object) -> dict[str, np.ndarray]:
         raise BadInput(expected="a kernel", found="no such instruction", remedy="none")
