@@ -8,20 +8,24 @@ from pathlib import Path
 import pytest
 from starlette.exceptions import HTTPException
 
-from edgewise.bundle import read_manifest
+from edgewise.bundle import open_bundle, read_manifest
 from edgewise.errors import BadInput
 from edgewise.serving.canary import Canary
 from edgewise.serving.offers import Offer, Snapshot
 from edgewise.serving.parts import ServedBundle
+from edgewise.serving.shelf import Shelf
 from edgewise.wire import Header
 
 MANIFEST = Path(__file__).resolve().parents[3] / "vectors" / "bundle" / "complete" / "bundle.json"
+SHELF = Shelf(open_bundle(MANIFEST.parent))
 
 
 def _bundle(name: str, version: int, *, digest: str = "") -> ServedBundle:
     manifest = replace(read_manifest(MANIFEST.read_bytes()), name=name, version=version)
     found = digest or f"{name}{version}".ljust(64, "0")
-    return ServedBundle(manifest=manifest, digest=found, routes=(), max_body_bytes=version)
+    return ServedBundle(
+        manifest=manifest, digest=found, routes=(), max_body_bytes=version, shelf=SHELF
+    )
 
 
 CATS = [_bundle("cats", version) for version in (1, 2, 3)]

@@ -7,20 +7,24 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from edgewise.bundle import read_manifest
+from edgewise.bundle import open_bundle, read_manifest
 from edgewise.serving.account import Account
 from edgewise.serving.metrics import BUCKETS_S, Meters, build_labels
 from edgewise.serving.observing import endpoint_of
 from edgewise.serving.parts import ServedBundle
+from edgewise.serving.shelf import Shelf
 
 BUILD = build_labels(version="9")
 MANIFEST = Path(__file__).resolve().parents[3] / "vectors" / "bundle" / "complete" / "bundle.json"
+SHELF = Shelf(open_bundle(MANIFEST.parent))
 CATS = (("model", "cats"), ("version", "1"))
 
 
 def _served(version: int) -> ServedBundle:
     manifest = replace(read_manifest(MANIFEST.read_bytes()), name="cats", version=version)
-    return ServedBundle(manifest=manifest, digest="ab" * 32, routes=(), max_body_bytes=1)
+    return ServedBundle(
+        manifest=manifest, digest="ab" * 32, routes=(), max_body_bytes=1, shelf=SHELF
+    )
 
 
 def _meters(*versions: int, name_keys: bool = False) -> Meters:
