@@ -17,6 +17,7 @@ from edgewise.errors import MissingExtra
 if TYPE_CHECKING:
     from edgewise.serving.access import LOCAL_HOSTS, Access, host_name
     from edgewise.serving.app import create_app
+    from edgewise.serving.batching import Limits
     from edgewise.serving.keys import KeyEntry, KeyRing, NewKey, new_key, read_keys, write_entry
     from edgewise.serving.operations import LogForm, Operations
     from edgewise.serving.process import RunningServer, server_process
@@ -29,6 +30,7 @@ __all__ = [
     "Access",
     "KeyEntry",
     "KeyRing",
+    "Limits",
     "LogForm",
     "NewKey",
     "Operations",
@@ -50,6 +52,7 @@ _HOMES = {
     "Access": "access",
     "KeyEntry": "keys",
     "KeyRing": "keys",
+    "Limits": "batching",
     "LogForm": "operations",
     "NewKey": "keys",
     "Operations": "operations",

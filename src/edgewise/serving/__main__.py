@@ -25,13 +25,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
-        from edgewise.serving import Access, serve
+        from edgewise.serving import Access, Limits, serve
 
         serve(
             options.bundle,
             port=options.port,
             threads=options.threads,
-            access=Access(body_timeout_s=options.body_timeout_s),
+            access=Access(
+                body_timeout_s=options.body_timeout_s,
+                batching=Limits(
+                    max_batch=options.max_batch,
+                    max_wait_s=options.max_wait,
+                    max_queue=options.max_queue,
+                ),
+            ),
             submissions=options.submissions,
             on_ready=_announce,
         )
@@ -50,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1, help="threads of one engine run")
     parser.add_argument("--body-timeout-s", type=float, default=30.0, metavar="SECONDS")
     parser.add_argument("--submissions", metavar="URL", help="store them in that database")
+    parser.add_argument("--max-batch", type=int, default=8, metavar="ITEMS")
+    parser.add_argument("--max-wait", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument("--max-queue", type=int, default=32, metavar="ITEMS")
     parser.add_argument(
         "--end-with-stdin", action="store_true", help="end when standard input is closed"
     )

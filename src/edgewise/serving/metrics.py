@@ -2,8 +2,7 @@
 
 Source of the buckets: OpenTelemetry semantic conventions, ``http.server.request.duration``, with
 0.5, 1 and 2.5 ms put before. Triton's names (``nv_inference_…``) are given a second time, in
-microseconds as there, so that dashboards made for it show something; ``exec_count`` is left out,
-since only a batcher knows it.
+microseconds as there, so that dashboards made for it show something.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ BUCKETS_S = (
     *(0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
 )
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+BUCKETS_ITEMS = (1, 2, 4, 8, 16, 32, 64)
 STAGES = ("queue", "decode", "compute")
 _GONE = "gone"
 
@@ -75,6 +75,13 @@ class Meters:
         self._items = prometheus.Counter(
             "edgewise_items", "Inputs answered.", ("route",), registry=own
         )
+        self._batch_items = prometheus.Histogram(
+            "edgewise_batch_items",
+            "Inputs of one run of a network.",
+            ("route",),
+            buckets=BUCKETS_ITEMS,
+            registry=own,
+        )
         self._bytes = prometheus.Counter(
             "edgewise_payload_bytes", "Bytes of bodies.", ("direction",), registry=own
         )
@@ -118,6 +125,8 @@ class Meters:
     def _time(self, account: Account) -> None:
         self._items.labels(account.route).inc(account.items)
         self._request_s.labels(account.route).observe(account.total_s)
+        if account.ran_items:
+            self._batch_items.labels(account.route).observe(account.ran_items)
         for stage, seconds in account.stages.items():
             if stage in self._stages:
                 self._stages[stage].labels(account.route).observe(seconds)
@@ -155,6 +164,11 @@ _TRITON: tuple[tuple[str, str, Callable[[Account], float]], ...] = (
     ("nv_inference_request_success", "Infer requests answered.", lambda a: _is_done(a)),
     ("nv_inference_request_failure", "Infer requests not answered.", lambda a: not _is_done(a)),
     ("nv_inference_count", "Inputs answered.", lambda a: a.items if _is_done(a) else 0),
+    (
+        "nv_inference_exec_count",
+        "Runs of the networks.",
+        lambda a: _is_done(a) and a.ran_items > 0,
+    ),
     (
         "nv_inference_request_duration_us",
         "Time of infer requests.",

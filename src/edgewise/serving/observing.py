@@ -32,6 +32,7 @@ _REASONS = {
     413: "too_long",
     415: "encoding",
     421: "host",
+    429: "queue",
     500: "failure",
     501: "switched_off",
     503: "full",

@@ -82,7 +82,11 @@ def serve(  # noqa: PLR0913 - each an operator's choice
         url = _url(listener, host, scheme="http" if chosen.tls is None else "https")
         layers: Layers = app.state.layers
         server = _Server(
-            config, layers=layers, chosen=chosen, announce=lambda: on_ready and on_ready(url)
+            config,
+            layers=layers,
+            chosen=chosen,
+            drain=app.state.drain,
+            announce=lambda: on_ready and on_ready(url),
         )
         with _signals_end_quietly(), _logged(layers, url, chosen.log):
             server.run(sockets=[listener])
@@ -95,11 +99,13 @@ class _Server(uvicorn.Server):
         *,
         layers: Layers,
         chosen: Operations,
+        drain: Callable[[], None],
         announce: Callable[[], object],
     ) -> None:
         super().__init__(config)
         self._layers = layers
         self._read_keys_again = chosen.read_keys_again
+        self._drain = drain
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -130,6 +136,11 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Whether it is time to take no more connections."""
         return await super().on_tick(counter) or self._layers.draining.is_deaf
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Refuse what arrives from now on, and finish what came before."""
+        self._drain()
+        await super().shutdown(sockets=sockets)
 
 
 def _context_factory(
