@@ -23,24 +23,34 @@ class Load:
         good_s: latencies of the answers.
         statuses: of all requests; 0 when none came in time.
         retry_after: refusals that said when to come back.
+        cpu_s: what the server and its processes computed meanwhile, when it was asked.
     """
 
     seconds: float
     good_s: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     retry_after: int = 0
+    cpu_s: float = 0.0
+
+    def add(self, other: Load) -> None:
+        """The same again, as if it had been one."""
+        self.seconds += other.seconds
+        self.good_s += other.good_s
+        self.statuses += other.statuses
+        self.retry_after += other.retry_after
+        self.cpu_s += other.cpu_s
 
     @property
     def per_s(self) -> float:
         return len(self.good_s) / self.seconds
 
     @property
-    def p95_s(self) -> float:
-        return statistics.quantiles(self.good_s, n=20)[-1] if len(self.good_s) > 1 else 0.0
+    def per_cpu_s(self) -> float:
+        return len(self.good_s) / max(0.01, self.cpu_s)
 
     @property
-    def median_s(self) -> float:
-        return statistics.median(self.good_s) if self.good_s else 0.0
+    def p95_s(self) -> float:
+        return statistics.quantiles(self.good_s, n=20)[-1] if len(self.good_s) > 1 else 0.0
 
 
 def one_by_one(port: int, request: bytes, *, count: int) -> list[float]:
