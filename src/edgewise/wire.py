@@ -9,6 +9,7 @@ Source of the format: Open Inference Protocol v2, "Binary Tensor Data Extension"
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -20,13 +21,14 @@ import numpy as np
 
 from edgewise.errors import BadInput
 from edgewise.records import parse_json
-from edgewise.tensors import NUMPY_DTYPES, OIP_DATATYPES, Array, Role, TensorSpec
+from edgewise.tensors import NUMPY_DTYPES, OIP_DATATYPES, Array, Role, TensorSpec, dtype_name
 
 HEADER_LENGTH_FIELD = "Inference-Header-Content-Length"
 MAX_HEADER_BYTES = 65_536
 MAX_TENSORS = 64
 MAX_RANK = 16
 _NAME = re.compile(r"[A-Za-z0-9_./:\-]{1,256}")
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 _REMEDY = "send frames as the bundle's manifest describes them"
 
 Parameters = Mapping[str, str | int | float | bool]
@@ -134,12 +136,21 @@ class TensorHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """A checked JSON header; no tensor has been touched yet."""
+    """A checked JSON header; no tensor has been touched yet.
+
+    Args:
+        tensors: in the order of their bytes.
+        id: what the client calls the request.
+        parameters: of the request or the reply.
+        model: named by a reply.
+        outputs: what a request asks for, as it stands there and unchecked.
+    """
 
     tensors: tuple[TensorHeader, ...]
     id: str
     parameters: Parameters
     model: str
+    outputs: object = ()
 
 
 def encode_request(message: Message) -> Frame:
@@ -185,8 +196,14 @@ def read_header(raw: bytes | memoryview, *, body_bytes: int | None, key: str) ->
     data = parse_json(bytes(raw), where="the frame's header", max_bytes=MAX_HEADER_BYTES)
     if not isinstance(data, dict):
         raise _refusal("a JSON object as header", type(data).__name__)
+    return _read_data(data, len(raw), body_bytes=body_bytes, key=key)
+
+
+def _read_data(
+    data: Mapping[str, object], raw_bytes: int, *, body_bytes: int | None, key: str
+) -> Header:
     tensors = _read_tensors(data.get(key), key)
-    total = len(raw) + sum(tensor.nbytes for tensor in tensors)
+    total = raw_bytes + sum(tensor.nbytes for tensor in tensors)
     if body_bytes not in (None, total):
         raise _refusal(f"a body of {total} bytes, as the header declares", f"{body_bytes} bytes")
     return Header(
@@ -194,6 +211,7 @@ def read_header(raw: bytes | memoryview, *, body_bytes: int | None, key: str) ->
         id=_read_text(data, "id"),
         parameters=_read_parameters(data.get("parameters", {})),
         model=_read_text(data, "model_name"),
+        outputs=data.get("outputs", []),
     )
 
 
@@ -256,18 +274,32 @@ def _decode(frame: Frame, bounds: Sequence[Bound], key: str) -> Message:
 
 
 def _frame(header: Mapping[str, Any], message: Message, key: str) -> Frame:
-    head = json.dumps(header, separators=(",", ":")).encode()
+    head = _COMPACT.encode(header).encode()
     body = b"".join([head, *(_raw(array) for array in message.tensors.values())])
     # What we write, every reader must take: better to learn it here than from a refusal.
-    read_header(head, body_bytes=len(body), key=key)
+    if _is_plain(head, message.parameters):
+        _read_data(header, len(head), body_bytes=len(body), key=key)
+    else:
+        read_header(head, body_bytes=len(body), key=key)
     return Frame(body=body, header_bytes=len(head))
+
+
+def _is_plain(head: bytes, parameters: Parameters) -> bool:
+    """Whether JSON says the same as what was written: no escapes, no numbers of any size."""
+    is_short = len(head) <= MAX_HEADER_BYTES
+    words = all(isinstance(value, str | bool) for value in parameters.values())
+    return is_short and words and b"\\" not in head
 
 
 def _read_array(raw: memoryview, tensor: TensorHeader) -> Array:
     if tensor.dtype == "bool" and np.frombuffer(raw, np.uint8).max() > 1:
         raise _refusal(f"truth values of 0 or 1 in {tensor.name!r}", "another byte")
-    kind = np.dtype(tensor.dtype).newbyteorder("<")
-    return np.frombuffer(raw, kind).reshape(tensor.shape)
+    return np.frombuffer(raw, _little_endian(tensor.dtype)).reshape(tensor.shape)
+
+
+@functools.lru_cache(maxsize=64)
+def _little_endian(dtype: str) -> np.dtype[np.generic]:
+    return np.dtype(dtype).newbyteorder("<")
 
 
 def _raw(array: Array) -> bytes:
@@ -275,16 +307,17 @@ def _raw(array: Array) -> bytes:
 
 
 def _describe(name: str, array: Array) -> dict[str, Any]:
-    if array.dtype.name not in OIP_DATATYPES:
+    dtype = dtype_name(array.dtype)
+    if dtype not in OIP_DATATYPES:
         raise BadInput(
             expected=f"tensor {name!r} of a type the protocol knows",
-            found=array.dtype.name,
+            found=dtype,
             remedy=f"use one of {', '.join(OIP_DATATYPES)}",
         )
     return {
         "name": name,
         "shape": list(array.shape),
-        "datatype": OIP_DATATYPES[array.dtype.name],
+        "datatype": OIP_DATATYPES[dtype],
         "parameters": {"binary_data_size": array.nbytes},
     }
 

@@ -224,6 +224,8 @@ class Batcher(Generic[T]):
 
     def step(self, *, now_s: float) -> Step[T]:
         """What is to be done at this time."""
+        if not self._groups:
+            return Step(batch=None, expired=(), wake_s=math.inf)
         expired = [entry for entry in self._queued() if entry.deadline_s <= now_s]
         if expired:
             self._remove({id(entry) for entry in expired})

@@ -52,7 +52,7 @@ class ServedRoute:
         if not self.joins or self.route.codec in _IMAGES:  # decoded, images have one shape
             return ()
         return tuple(
-            (name, array.dtype.name, array.shape[1:]) for name, array in sorted(sent.items())
+            (name, array.dtype.str, array.shape[1:]) for name, array in sorted(sent.items())
         )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import anyio
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
@@ -106,7 +106,7 @@ async def read_body(request: Request, body_bytes: int, *, access: Access) -> mem
         HTTPException: 408 when it is too slow, 400 when it comes short or in crumbs.
     """
     try:
-        with anyio.fail_after(access.body_timeout_s):
+        async with asyncio.timeout(access.body_timeout_s):
             return await _fill(request, bytearray(body_bytes))
     except TimeoutError:
         raise refusal(
@@ -151,14 +151,13 @@ def read_infer(body: memoryview, served: ServedBundle, *, header_bytes: int) -> 
         BadInput: when the frame is not one that a route of this bundle takes.
         HTTPException: 409 when it is for another bundle.
     """
-    raw = body[:header_bytes]
-    header = read_header(raw, body_bytes=len(body), key="inputs")
+    header = read_header(body[:header_bytes], body_bytes=len(body), key="inputs")
     _check_bundle(header, served)
     deadline_us = read_deadline_us(header.parameters)
     route = choose_route(header, served)
     check_bounds(header, route.route.boundary)
     names = tuple(spec.name for spec in route.engine.outputs)
-    asked = read_asked(bytes(raw)).among(names)
+    asked = read_asked(header.outputs, header.parameters).among(names)
     message = read_message(body, header, header_bytes=header_bytes)
     return Infer(
         served=route,
