@@ -91,9 +91,7 @@ def parse_json(
         )
     try:
         text = raw if isinstance(raw, str) else raw.decode("utf-8")
-        if text.startswith("\ufeff"):
-            raise ValueError("a byte order mark")
-        value: object = _decoder(max_integer).decode(text)
+        value: object = _decoder(max_integer).decode(_without_mark(text))
         if isinstance(raw, str) or _may_break_rules(text):
             _check_tree(value, where)
     except (ValueError, RecursionError) as error:
@@ -181,6 +179,12 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(result) != len(pairs):
         raise ValueError("a repeated key")
     return result
+
+
+def _without_mark(text: str) -> str:
+    if text.startswith("\ufeff"):
+        raise ValueError("a byte order mark")
+    return text
 
 
 @functools.lru_cache(maxsize=8)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from edgewise.bundle import Bundle, Manifest, PayloadCodec, Route
 from edgewise.engines import Engine, open_engine
 from edgewise.errors import BadInput
+from edgewise.serving.heads import Heads
 from edgewise.serving.joining import joins
 from edgewise.tensors import Feeds, TensorSpec
 from edgewise.wire import Bound, Message, encode_reply, max_frame_bytes
@@ -65,12 +66,14 @@ class ServedBundle:
         digest: of the bundle.
         routes: those with a server part, in the manifest's order.
         max_body_bytes: the longest frame that any route takes.
+        heads: what was found in the headers of requests for it.
     """
 
     manifest: Manifest
     digest: str
     routes: tuple[ServedRoute, ...]
     max_body_bytes: int
+    heads: Heads = field(default_factory=Heads, compare=False, repr=False)
 
 
 def load_bundle(bundle: Bundle, *, threads: int) -> ServedBundle:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
@@ -14,6 +14,7 @@ from edgewise.errors import BadInput
 from edgewise.serving.access import Access, only, refusal
 from edgewise.serving.asked import fits, read_asked, read_deadline_us, words
 from edgewise.serving.descriptions import DIGEST_FIELD
+from edgewise.serving.heads import Head, without_id
 from edgewise.serving.parts import ServedBundle, ServedRoute
 from edgewise.wire import (
     HEADER_LENGTH_FIELD,
@@ -151,21 +152,31 @@ def read_infer(body: memoryview, served: ServedBundle, *, header_bytes: int) -> 
         BadInput: when the frame is not one that a route of this bundle takes.
         HTTPException: 409 when it is for another bundle.
     """
-    header = read_header(body[:header_bytes], body_bytes=len(body), key="inputs")
+    raw = bytes(body[:header_bytes])
+    request_id, key = without_id(raw, tensor_bytes=len(body) - header_bytes)
+    head = served.heads.find(key)
+    if head is None:
+        head = _read_head(raw, served, body_bytes=len(body))
+        served.heads.keep(key, head)
+    message = read_message(body, head.header, header_bytes=header_bytes)
+    return Infer(
+        served=head.route,
+        message=message if request_id is None else replace(message, id=request_id),
+        outputs=head.asked.outputs,
+        binary=head.asked.binary,
+        deadline_us=head.deadline_us,
+    )
+
+
+def _read_head(raw: bytes, served: ServedBundle, *, body_bytes: int) -> Head:
+    header = read_header(raw, body_bytes=body_bytes, key="inputs")
     _check_bundle(header, served)
     deadline_us = read_deadline_us(header.parameters)
     route = choose_route(header, served)
     check_bounds(header, route.route.boundary)
     names = tuple(spec.name for spec in route.engine.outputs)
     asked = read_asked(header.outputs, header.parameters).among(names)
-    message = read_message(body, header, header_bytes=header_bytes)
-    return Infer(
-        served=route,
-        message=message,
-        outputs=asked.outputs,
-        binary=asked.binary,
-        deadline_us=deadline_us,
-    )
+    return Head(route=route, header=header, asked=asked, deadline_us=deadline_us)
 
 
 def _check_bundle(header: Header, served: ServedBundle) -> None:
