@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import selectors
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -200,6 +202,39 @@ def test_beyond_the_queue_429_says_when_to_come_back(bundle: Bundle) -> None:
     assert all(int(reply.headers["retry-after"]) >= 1 for reply in refused)
     assert all("items waiting; try again later" in reply.error for reply in refused)
     assert len(runs) == 2 + len(admitted)
+
+
+def test_overload_is_answered_to_the_last_request_and_refused_at_once(bundle: Bundle) -> None:
+    count = 240
+    with serving(bundle, max_queue=8, max_batch=2) as server:
+        assert server.ask(frame(0)).status == 200  # from now on the rate is known
+        replies = _flood(server, count)
+        after = server.ask(frame(7))
+        runs = server.end()
+    refused = [(at_s, reply) for at_s, reply in replies if reply.status == 429]
+    admitted = [at_s for at_s, reply in replies if reply.status == 200]
+    assert len(refused) + len(admitted) == count
+    assert all(int(reply.headers["retry-after"]) >= 1 for _, reply in refused)
+    assert len(refused) > len(admitted) > 0
+    assert statistics.median(at_s for at_s, _ in refused) < statistics.median(admitted)
+    assert (after.rows == 7).all()
+    assert sum(runs) == len(admitted) + 2
+
+
+def _flood(server: Server, count: int) -> list[tuple[float, Reply]]:
+    """All at once, each on its own connection; how long each took."""
+    body = frame(1)
+    start_s = time.perf_counter()
+    waiting = {(sock := server.send(body)).fileno(): sock for _ in range(count)}
+    replies = []
+    with selectors.DefaultSelector() as selector:
+        for sock in waiting.values():
+            selector.register(sock, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select():
+                selector.unregister(key.fileobj)
+                replies.append((time.perf_counter() - start_s, receive(waiting[key.fd])))
+    return replies
 
 
 def test_nobody_fails_for_anothers_input(bundle: Bundle) -> None:

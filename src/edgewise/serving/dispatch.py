@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
+import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +23,7 @@ from edgewise.serving.joining import Clock, Done, Job, run_batch
 from edgewise.serving.run_costs import RunCosts
 
 R = TypeVar("R")
+_ENGINE_NICENESS = 10
 
 
 class Gone(EdgewiseError):  # noqa: N818 - as the others of its family
@@ -43,7 +47,9 @@ class Dispatcher(Generic[R]):
         self._waiting: dict[Entry[Job[R]], asyncio.Future[Done[R]]] = {}
         self._queued: set[Entry[Job[R]]] = set()
         self._costs = RunCosts()
-        self._engines = ThreadPoolExecutor(limits.engines, thread_name_prefix="engine")
+        self._engines = ThreadPoolExecutor(
+            limits.engines, thread_name_prefix="engine", initializer=_give_way
+        )
         self._alarm: asyncio.TimerHandle | None = None
 
     async def answer(self, entry: Entry[Job[R]], gone: Callable[[], Awaitable[object]]) -> Done[R]:
@@ -157,6 +163,17 @@ class Dispatcher(Generic[R]):
         if wake_s < math.inf:
             delay_s = max(0.0, wake_s - self.clock())
             self._alarm = asyncio.get_running_loop().call_later(delay_s, self._proceed)
+
+
+def _give_way() -> None:
+    """Let the loop go before this thread.
+
+    With as many engines as cores the loop is one thread too many, and under overload it would
+    fall behind: connections would wait in the system's queue, and refusals, which are to come at
+    once, with them. Linux alone has a priority for each thread.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _ENGINE_NICENESS)
 
 
 async def answer_turned_away(_: Request, error: Exception) -> Response:

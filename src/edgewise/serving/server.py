@@ -149,8 +149,7 @@ class _Server(uvicorn.Server):
 def _spare_the_collector() -> None:
     """What is loaded by now stays for good: looking through it again would only hold up requests.
 
-    Requests leave no cycles behind, so the collector may come seldom: this alone answers a
-    twentieth more of them.
+    Requests leave no cycles behind, so the collector may come seldom.
     """
     gc.collect()
     gc.freeze()
