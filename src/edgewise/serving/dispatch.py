@@ -23,7 +23,7 @@ from edgewise.serving.joining import Clock, Done, Job, run_batch
 from edgewise.serving.run_costs import RunCosts
 
 R = TypeVar("R")
-_ENGINE_NICENESS = 10
+_ENGINE_NICENESS = 5  # a third of the weight of the loop
 
 
 class Gone(EdgewiseError):  # noqa: N818 - as the others of its family
