@@ -90,14 +90,10 @@ def parse_json(
             remedy="use the file that edgewise wrote",
         )
     try:
-        value: object = json.loads(
-            raw if isinstance(raw, str) else raw.decode("utf-8"),
-            parse_constant=_refuse_constant,
-            parse_float=_finite_float,
-            parse_int=functools.partial(_exact_int, limit=max_integer),
-            object_pairs_hook=_unique_keys,
-        )
-        _check_tree(value, where)
+        text = raw if isinstance(raw, str) else raw.decode("utf-8")
+        value: object = _decoder(max_integer).decode(_without_mark(text))
+        if isinstance(raw, str) or _may_break_rules(text):
+            _check_tree(value, where)
     except (ValueError, RecursionError) as error:
         raise BadInput(
             expected=f"valid JSON in {where}", found=_short(error), remedy="write it anew"
@@ -183,6 +179,27 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(result) != len(pairs):
         raise ValueError("a repeated key")
     return result
+
+
+def _without_mark(text: str) -> str:
+    if text.startswith("\ufeff"):
+        raise ValueError("a byte order mark")
+    return text
+
+
+@functools.lru_cache(maxsize=8)
+def _decoder(max_integer: int) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        parse_constant=_refuse_constant,
+        parse_float=_finite_float,
+        parse_int=functools.partial(_exact_int, limit=max_integer),
+        object_pairs_hook=_unique_keys,
+    )
+
+
+def _may_break_rules(decoded: str) -> bool:
+    """Whether the tree has to be walked: UTF-8 has surrogates as escapes alone."""
+    return "\\u" in decoded or decoded.count("[") + decoded.count("{") > _MAX_DEPTH
 
 
 def _check_tree(value: object, where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -99,6 +100,16 @@ class TensorSpec:
         return f"{self.name} {self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
+@functools.lru_cache(maxsize=256)
+def dtype_name(dtype: np.dtype[np.generic]) -> str:
+    """What numpy calls an element type; numpy makes the name up anew each time it is asked.
+
+    >>> dtype_name(np.dtype(np.float32))
+    'float32'
+    """
+    return str(dtype.name)
+
+
 def check_array(array: Array, spec: TensorSpec, *, may_be_empty: bool = False) -> None:
     """Refuse an array that is not what ``spec`` says.
 
@@ -116,13 +127,12 @@ def check_array(array: Array, spec: TensorSpec, *, may_be_empty: bool = False) -
     >>> check_array(np.zeros((1, 2), np.float32), TensorSpec(name="x", dtype="float32",
     ...                                                      shape=("N", 2)))
     """
-    wanted = ", ".join(map(str, spec.shape))
-    if array.dtype.name != spec.dtype or not _fits(
+    if dtype_name(array.dtype) != spec.dtype or not _fits(
         array.shape, spec.shape, may_be_empty=may_be_empty
     ):
         raise BadInput(
-            expected=f"{spec.dtype}[{wanted}] for the input {spec.name!r}",
-            found=f"{array.dtype.name}[{', '.join(map(str, array.shape))}]",
+            expected=f"{spec.dtype}[{_listed(spec.shape)}] for the input {spec.name!r}",
+            found=f"{array.dtype.name}[{_listed(array.shape)}]",
             remedy="convert or reshape the array before the call",
         )
     if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
@@ -138,3 +148,7 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...], *, may_be_empty
         size >= (0 if axis and may_be_empty else 1) if isinstance(want, str) else size == want
         for axis, (size, want) in enumerate(zip(shape, wanted, strict=True))
     )
+
+
+def _listed(shape: tuple[int | str, ...]) -> str:
+    return ", ".join(map(str, shape))

@@ -9,6 +9,7 @@ Source of the format: Open Inference Protocol v2, "Binary Tensor Data Extension"
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -20,13 +21,15 @@ import numpy as np
 
 from edgewise.errors import BadInput
 from edgewise.records import parse_json
-from edgewise.tensors import NUMPY_DTYPES, OIP_DATATYPES, Array, Role, TensorSpec
+from edgewise.tensors import NUMPY_DTYPES, OIP_DATATYPES, Array, Role, TensorSpec, dtype_name
 
 HEADER_LENGTH_FIELD = "Inference-Header-Content-Length"
 MAX_HEADER_BYTES = 65_536
 MAX_TENSORS = 64
 MAX_RANK = 16
 _NAME = re.compile(r"[A-Za-z0-9_./:\-]{1,256}")
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_.\-]{0,256}")
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 _REMEDY = "send frames as the bundle's manifest describes them"
 
 Parameters = Mapping[str, str | int | float | bool]
@@ -136,13 +139,22 @@ class TensorHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """A checked JSON header; no tensor has been touched yet."""
+    """A checked JSON header; no tensor has been touched yet.
+
+    Args:
+        tensors: in the order of their bytes.
+        id: what the client calls the request.
+        parameters: of the request or the reply.
+        model: named by a reply.
+        outputs: what a request asks for, as it stands there and unchecked.
+    """
 
     tensors: tuple[TensorHeader, ...]
     id: str
     parameters: Parameters
     model: str
     version: str
+    outputs: object = ()
 
 
 def encode_request(message: Message) -> Frame:
@@ -163,14 +175,48 @@ def encode_request(message: Message) -> Frame:
 
 def encode_reply(message: Message) -> Frame:
     """The frame of a reply."""
-    header = {
+    words = {key: value for key, value in message.parameters.items() if isinstance(value, str)}
+    if not _PLAIN_ID.fullmatch(message.id) or len(words) != len(message.parameters):
+        return _frame(_reply_header(message), message, "outputs")
+    head = _reply_head(
+        message.model,
+        message.version,
+        tuple(words.items()),
+        tuple((name, x.dtype, x.shape) for name, x in message.tensors.items()),
+    )
+    if message.id:
+        start = head.index(b",")
+        head = b'%b,"id":"%b"%b' % (head[:start], message.id.encode(), head[start:])
+    body = b"".join([head, *(_raw(array) for array in message.tensors.values())])
+    return Frame(body=body, header_bytes=len(head))
+
+
+def _reply_header(message: Message) -> dict[str, Any]:
+    return {
         "model_name": message.model,
         **({"model_version": message.version} if message.version else {}),
         **({"id": message.id} if message.id else {}),
         **({"parameters": dict(message.parameters)} if message.parameters else {}),
         "outputs": [_describe(name, array) for name, array in message.tensors.items()],
     }
-    return _frame(header, message, "outputs")
+
+
+@functools.lru_cache(maxsize=256)
+def _reply_head(
+    model: str,
+    version: str,
+    parameters: tuple[tuple[str, str], ...],
+    tensors: tuple[tuple[str, np.dtype[np.generic], tuple[int, ...]], ...],
+) -> bytes:
+    """The JSON of a reply without an id: a server writes the same again and again."""
+    empty = {name: np.broadcast_to(np.zeros((), dtype), shape) for name, dtype, shape in tensors}
+    header = _reply_header(
+        Message(tensors=empty, parameters=dict(parameters), model=model, version=version)
+    )
+    head = _COMPACT.encode(header).encode()
+    total = len(head) + sum(array.nbytes for array in empty.values())
+    read_header(head, body_bytes=total, key="outputs")  # as in _frame
+    return head
 
 
 def read_header(raw: bytes | memoryview, *, body_bytes: int | None, key: str) -> Header:
@@ -200,6 +246,7 @@ def read_header(raw: bytes | memoryview, *, body_bytes: int | None, key: str) ->
         model=_read_text(data, "model_name"),
         # Some servers write null for a model without versions.
         version="" if data.get("model_version") is None else _read_text(data, "model_version"),
+        outputs=data.get("outputs", []),
     )
 
 
@@ -268,7 +315,7 @@ def _decode(frame: Frame, bounds: Sequence[Bound], key: str) -> Message:
 
 
 def _frame(header: Mapping[str, Any], message: Message, key: str) -> Frame:
-    head = json.dumps(header, separators=(",", ":")).encode()
+    head = _COMPACT.encode(header).encode()
     body = b"".join([head, *(_raw(array) for array in message.tensors.values())])
     # What we write, every reader must take: better to learn it here than from a refusal.
     read_header(head, body_bytes=len(body), key=key)
@@ -278,8 +325,12 @@ def _frame(header: Mapping[str, Any], message: Message, key: str) -> Frame:
 def _read_array(raw: memoryview, tensor: TensorHeader) -> Array:
     if tensor.dtype == "bool" and np.frombuffer(raw, np.uint8).max() > 1:
         raise _refusal(f"truth values of 0 or 1 in {tensor.name!r}", "another byte")
-    kind = np.dtype(tensor.dtype).newbyteorder("<")
-    return np.frombuffer(raw, kind).reshape(tensor.shape)
+    return np.frombuffer(raw, _little_endian(tensor.dtype)).reshape(tensor.shape)
+
+
+@functools.lru_cache(maxsize=64)
+def _little_endian(dtype: str) -> np.dtype[np.generic]:
+    return np.dtype(dtype).newbyteorder("<")
 
 
 def _raw(array: Array) -> bytes:
@@ -287,16 +338,17 @@ def _raw(array: Array) -> bytes:
 
 
 def _describe(name: str, array: Array) -> dict[str, Any]:
-    if array.dtype.name not in OIP_DATATYPES:
+    dtype = dtype_name(array.dtype)
+    if dtype not in OIP_DATATYPES:
         raise BadInput(
             expected=f"tensor {name!r} of a type the protocol knows",
-            found=array.dtype.name,
+            found=dtype,
             remedy=f"use one of {', '.join(OIP_DATATYPES)}",
         )
     return {
         "name": name,
         "shape": list(array.shape),
-        "datatype": OIP_DATATYPES[array.dtype.name],
+        "datatype": OIP_DATATYPES[dtype],
         "parameters": {"binary_data_size": array.nbytes},
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -157,13 +158,20 @@ def test_connections_beyond_the_limit_are_turned_away(bundle: Bundle) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline().rpartition(":")[2])
-        idle = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(2)]
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as third:
-            reply = b"".join(iter(lambda: third.recv(4096), b""))
-        for connection in idle:
-            connection.close()
-        process.terminate()
+        try:
+            idle = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(2)]
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as third:
+                select.select([third], [], [], 20)  # refused before it asked
+                for _ in range(2):
+                    third.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    time.sleep(0.05)  # a reset would be back by now
+                reply = b"".join(iter(lambda: third.recv(4096), b""))
+            for connection in idle:
+                connection.close()
+        finally:
+            process.terminate()
     assert reply.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 1\r\n" in reply
     assert json.loads(reply.partition(b"\r\n\r\n")[2]) == {
         "error": "expected room for one more connection, found none; try again in a second, or"
         " answer on the device"

@@ -36,6 +36,19 @@ def add_command(commands: Commands) -> None:
     parser.add_argument("--threads", type=int, default=1, help="of one run of a network")
     _add_versions(parser)
     parser.add_argument(
+        "--max-batch", type=int, default=8, metavar="ITEMS", help="most in one run (8)"
+    )
+    parser.add_argument(
+        "--max-wait",
+        type=duration,
+        default=0.0,
+        metavar="TIME",
+        help="a batch may wait this long for more once an engine is free (0ms)",
+    )
+    parser.add_argument(
+        "--max-queue", type=int, default=32, metavar="ITEMS", help="most that wait (32)"
+    )
+    parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a name to answer to"
     )
     parser.add_argument(
@@ -106,7 +119,7 @@ def _add_operations(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Serve until stopped."""
-    from edgewise.serving import LOCAL_HOSTS, Access, host_name, serve
+    from edgewise.serving import LOCAL_HOSTS, Access, Limits, host_name, serve
 
     def ready(url: str) -> None:
         if args.json:
@@ -120,6 +133,9 @@ def execute(args: argparse.Namespace) -> int:
     access = Access(
         allowed_hosts=(*LOCAL_HOSTS, host_name(args.host), *args.allow_host),
         operations=_operations(args),
+        batching=Limits(
+            max_batch=args.max_batch, max_wait_s=args.max_wait, max_queue=args.max_queue
+        ),
     )
     serve(
         args.bundles,

@@ -17,6 +17,7 @@ from edgewise.errors import MissingExtra
 if TYPE_CHECKING:
     from edgewise.serving.access import LOCAL_HOSTS, Access, host_name
     from edgewise.serving.app import create_app
+    from edgewise.serving.batching import Limits
     from edgewise.serving.canary import Canary, read_canary
     from edgewise.serving.keys import KeyEntry, KeyRing, NewKey, new_key, read_keys, write_entry
     from edgewise.serving.operations import LogForm, Operations
@@ -31,6 +32,7 @@ __all__ = [
     "Canary",
     "KeyEntry",
     "KeyRing",
+    "Limits",
     "LogForm",
     "NewKey",
     "Operations",
@@ -54,6 +56,7 @@ _HOMES = {
     "Canary": "canary",
     "KeyEntry": "keys",
     "KeyRing": "keys",
+    "Limits": "batching",
     "LogForm": "operations",
     "NewKey": "keys",
     "Operations": "operations",

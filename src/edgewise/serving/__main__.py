@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
-        from edgewise.serving import Access, Operations, read_canary, serve
+        from edgewise.serving import Access, Limits, Operations, read_canary, serve
 
         serve(
             options.bundles,
@@ -35,6 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 body_timeout_s=options.body_timeout_s,
                 operations=Operations(
                     workers=options.workers, canaries=tuple(map(read_canary, options.canary))
+                ),
+                batching=Limits(
+                    max_batch=options.max_batch,
+                    max_wait_s=options.max_wait,
+                    max_queue=options.max_queue,
                 ),
             ),
             submissions=options.submissions,
@@ -59,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--body-timeout-s", type=float, default=30.0, metavar="SECONDS")
     parser.add_argument("--submissions", metavar="URL", help="store them in that database")
+    parser.add_argument("--max-batch", type=int, default=8, metavar="ITEMS")
+    parser.add_argument("--max-wait", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument("--max-queue", type=int, default=32, metavar="ITEMS")
     parser.add_argument(
         "--end-with-stdin", action="store_true", help="end when standard input is closed"
     )

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edgewise.errors import BadInput
+from edgewise.serving.batching import Limits
 from edgewise.serving.operations import Operations
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -42,6 +43,8 @@ class Access:
         max_connections: further ones get 503 and are closed.
         max_requests: ``infer`` requests at once; further ones get 503.
         max_body_bytes: sum over the bodies of all requests at once; further ones get 503.
+        batching: how requests are joined, and how many may wait for an engine; further ones
+            get 429.
         operations: keys, metrics, log, certificate, and how the server ends.
 
     >>> Access(body_timeout_s=5).allowed_hosts
@@ -54,6 +57,7 @@ class Access:
     max_connections: int = 256
     max_requests: int = 64
     max_body_bytes: int = 268_435_456
+    batching: Limits = field(default_factory=Limits)
     operations: Operations = field(default_factory=Operations)
 
 

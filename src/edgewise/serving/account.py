@@ -36,6 +36,8 @@ class Account:
         refused: why, in a word from a short list; empty when it was not.
         stages: seconds by stage, as the answer says.
         total_s: from the head to the last byte of the answer.
+        ran_items: rows of the run of the network that this request stands for; 0 when it rode
+            along with another.
         in_bytes: of the body.
         out_bytes: likewise.
         budget: of the key, when keys are asked for.
@@ -52,6 +54,7 @@ class Account:
     refused: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)
     total_s: float = 0.0
+    ran_items: int = 0
     in_bytes: int = 0
     out_bytes: int = 0
     budget: Budget | None = None

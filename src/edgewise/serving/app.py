@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
 
 import anyio
-import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -23,10 +21,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from edgewise.bundle import Bundle
-from edgewise.engines import Engine
 from edgewise.errors import BadInput
 from edgewise.serving.access import Access, Admission, error_reply, only, refusal
 from edgewise.serving.account import account_of
+from edgewise.serving.answering import BATCH_FIELD, entry_of, timing_of
+from edgewise.serving.batching import Limits
 from edgewise.serving.counting import Counts
 from edgewise.serving.descriptions import (
     DIGEST_FIELD,
@@ -35,46 +34,17 @@ from edgewise.serving.descriptions import (
     repository_index,
     server_metadata,
 )
+from edgewise.serving.dispatch import TURNED_AWAY, Dispatcher
 from edgewise.serving.endpoints import ENDPOINTS, openapi
 from edgewise.serving.intake import read_announced, read_small_body, read_tensors
 from edgewise.serving.layers import build_layers
 from edgewise.serving.offers import Offer
 from edgewise.serving.parts import ServedBundle, load_bundle
-from edgewise.serving.replies import Reply, encode_outputs, reply_response
+from edgewise.serving.replies import Reply, reply_response
 from edgewise.serving.repository import Repository
-from edgewise.serving.requests import Infer, read_body
+from edgewise.serving.requests import read_body
 from edgewise.serving.submission_store import SubmissionStore
 from edgewise.serving.submissions import take_submission
-from edgewise.tensors import Array, Feeds
-from edgewise.wire import Message
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """Where a request's time went, in seconds.
-
-    >>> Timing(queue_s=0.0001, decode_s=0.002, compute_s=0.03).field
-    'queue;dur=0.100, decode;dur=2.000, compute;dur=30.000'
-    """
-
-    queue_s: float
-    decode_s: float
-    compute_s: float
-
-    @property
-    def field(self) -> str:
-        """The value of ``Server-Timing``, in milliseconds (W3C Server Timing, section 3)."""
-        spans = (("queue", self.queue_s), ("decode", self.decode_s), ("compute", self.compute_s))
-        return ", ".join(f"{name};dur={seconds * 1e3:.3f}" for name, seconds in spans)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A reply's bytes and how long it took."""
-
-    reply: Reply
-    timing: Timing
-    encode_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +55,7 @@ class Desk:
         repository: the bundles, loaded.
         access: who is let in.
         admission: what is under way.
-        engines: runs at once; more wait, and the wait is reported as ``queue``.
+        dispatcher: the queue in front of the engines; its wait is reported as ``queue``.
         counts: what has been done.
         submissions: where they go; ``None`` refuses them.
         writers: submissions written at once.
@@ -95,7 +65,7 @@ class Desk:
     repository: Repository
     access: Access
     admission: Admission
-    engines: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+    dispatcher: Dispatcher[Reply]
     counts: Counts = field(default_factory=Counts)
     submissions: SubmissionStore | None = None
     writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(4))
@@ -168,31 +138,36 @@ class Desk:
 
     async def infer(self, request: Request) -> Response:
         """Run the server part of one route."""
+        clock = self.dispatcher.clock
+        began_s = clock()
         offer = self._offer(request)
         account = account_of(request.scope)
         with self.counts.request(account):
             announced = read_announced(request.headers, offer)
             with self.admission.of(announced.held_bytes):
                 body = await read_body(request, announced.body_bytes, access=self.access)
-                arrived_s = time.perf_counter()
+                arrived_s = clock()
                 asked = await read_tensors(body, announced, offer)
                 account.open(asked)
-                answer = await anyio.to_thread.run_sync(
-                    _compute,
-                    asked,
-                    arrived_s,
-                    limiter=self.engines,
-                )
+                entry = entry_of(asked, nbytes=len(body), began_s=began_s, arrived_s=arrived_s)
+                done = await self.dispatcher.answer(entry, request.receive)
+            timing = timing_of(done, arrived_s=arrived_s)
             self.counts.ran(
                 account,
                 items=account.items,
-                queue_s=answer.timing.queue_s,
-                compute_input_s=answer.timing.decode_s,
-                compute_infer_s=answer.timing.compute_s,
-                compute_output_s=answer.encode_s,
+                executions=int(done.leads),
+                queue_s=timing.queue_s,
+                compute_input_s=timing.decode_s,
+                compute_infer_s=timing.compute_s,
+                compute_output_s=timing.encode_s,
             )
-        fields = {"Server-Timing": answer.timing.field, DIGEST_FIELD: asked.bundle.digest}
-        return await reply_response(answer.reply, request=request.headers, headers=fields)
+        account.ran_items = done.items if done.leads else 0
+        fields = {
+            "Server-Timing": timing.field,
+            DIGEST_FIELD: asked.bundle.digest,
+            BATCH_FIELD: str(done.items),
+        }
+        return await reply_response(done.answer, request=request.headers, headers=fields)
 
     async def submit(self, request: Request) -> Response:
         """Store one submission, then acknowledge it."""
@@ -264,7 +239,7 @@ def create_app(
         repository=repository,
         access=access,
         admission=Admission(access),
-        engines=anyio.CapacityLimiter(max(1, _cores() // (chosen.workers * threads))),
+        dispatcher=Dispatcher(_limits(access, chosen.workers * threads)),
         submissions=submissions,
     )
     layers = build_layers(repository, access=access)
@@ -274,11 +249,13 @@ def create_app(
         exception_handlers={
             HTTPException: _answer_refusal,
             BadInput: _answer_bad_input,
+            **TURNED_AWAY,
         },
     )
     app.router.redirect_slashes = False
     app.state.layers = layers
     app.state.repository = repository
+    app.state.drain = desk.dispatcher.drain
     return app
 
 
@@ -290,53 +267,9 @@ def _routes(desk: Desk) -> list[Route]:
     ]
 
 
-def _compute(asked: Infer, submitted_s: float) -> Answer:
-    """Decode, run and encode, in a worker thread, so that health checks are still answered."""
-    start_s = time.perf_counter()
-    _check_deadline(asked, start_s - submitted_s)
-    feeds = asked.served.receive(asked.message.tensors)
-    decoded_s = time.perf_counter()
-    outputs = _run(asked.served.engine, feeds)
-    computed_s = time.perf_counter()
-    reply = encode_outputs(
-        Message(
-            tensors={name: outputs[name] for name in asked.outputs},
-            id=asked.message.id,
-            parameters={"route": asked.served.route.name},
-            model=asked.bundle.name,
-            version=asked.bundle.version,
-        ),
-        binary=asked.binary,
-    )
-    timing = Timing(
-        queue_s=start_s - submitted_s,
-        decode_s=decoded_s - start_s,
-        compute_s=computed_s - decoded_s,
-    )
-    return Answer(reply=reply, timing=timing, encode_s=time.perf_counter() - computed_s)
-
-
-def _check_deadline(asked: Infer, waited_s: float) -> None:
-    if asked.deadline_us is not None and waited_s * 1e6 >= asked.deadline_us:
-        raise refusal(
-            504,
-            expected=f"to start within {asked.deadline_us} microseconds of the request's arrival",
-            found=f"a wait of {round(waited_s * 1e6)} microseconds before it",
-            remedy="answer on the device, or ask with a later deadline",
-        )
-
-
-def _run(engine: Engine, feeds: Feeds) -> dict[str, Array]:
-    try:
-        return engine.run(feeds)
-    except BadInput as error:
-        if error.__context__ is None:
-            raise  # our own check, in our own words
-        raise BadInput(
-            expected=error.expected,
-            found="inputs on which the engine fails",  # its words name files and nodes
-            remedy=error.remedy,
-        ) from error
+def _limits(access: Access, threads: int) -> Limits:
+    """As many engines at once as there are cores for their threads."""
+    return replace(access.batching, engines=max(1, _cores() // threads))
 
 
 def _cores() -> int:

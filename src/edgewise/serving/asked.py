@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from edgewise.bundle import Route
 from edgewise.errors import BadInput
-from edgewise.records import parse_json
-from edgewise.wire import MAX_HEADER_BYTES, Parameters
+from edgewise.wire import Parameters
 
 _MAX_US = 2**53 - 1
 _SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
@@ -51,24 +50,22 @@ class Asked:
         return self
 
 
-def read_asked(raw: bytes) -> Asked:
-    """The outputs that a request's JSON asks for, and the form of each.
+def read_asked(outputs: object, parameters: Parameters) -> Asked:
+    """The outputs that a request asks for, and the form of each.
+
+    Args:
+        outputs: as they stand in its JSON.
+        parameters: of the request.
 
     Raises:
         BadInput: when the list is ill-formed, or asks for what no output here can be.
 
-    >>> sorted(read_asked(b'{"outputs": [{"name": "y", "parameters": {"binary_data": true}}]}')
-    ...        .binary)
+    >>> sorted(read_asked([{"name": "y", "parameters": {"binary_data": True}}], {}).binary)
     ['y']
     """
-    header = parse_json(raw, where="the frame's header", max_bytes=MAX_HEADER_BYTES)
-    if not isinstance(header, dict):
-        return Asked()
-    outputs = header.get("outputs", [])
     if not isinstance(outputs, list):
         raise _bad_outputs("a list of objects with names", type(outputs).__name__)
-    parameters = header.get("parameters", {})
-    chosen = parameters.get("binary_data_output") if isinstance(parameters, dict) else None
+    chosen = parameters.get("binary_data_output")
     all_binary = _truth(chosen, "binary_data_output", otherwise=False)
     forms = [_read_output(output, all_binary=all_binary) for output in outputs]
     return Asked(

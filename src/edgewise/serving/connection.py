@@ -18,6 +18,7 @@ from edgewise.serving.access import Access
 MAX_HEAD_BYTES = 32_768
 # The answer to a slow body must get out before the connection is closed.
 _GRACE_S = 5.0
+_LINGER_S = 1.0
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -27,18 +28,14 @@ class BoundedConnection(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     _in_head: bool = False
     _head_bytes: int = 0
+    _turned_away: bool = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or turn it away when there are too many."""
         super().connection_made(transport)
         self._start_deadline()
         if len(self.connections) > self.access.max_connections:
-            self._refuse(
-                503,
-                "Service Unavailable",
-                "expected room for one more connection, found"
-                " none; try again in a second, or answer on the device",
-            )
+            self._turn_away()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -47,7 +44,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, counting what it has to remember."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._turned_away:
             return
         if self._deadline is None:
             self._start_deadline()
@@ -99,14 +96,34 @@ class BoundedConnection(HttpToolsProtocol):
             self._deadline.cancel()
             self._deadline = None
 
+    def _turn_away(self) -> None:
+        self._turned_away = True
+        self._write_refusal(
+            503,
+            "Service Unavailable",
+            "expected room for one more connection, found"
+            " none; try again in a second, or answer on the device",
+            "retry-after: 1\r\n",
+        )
+        can_linger = len(self.connections) <= 2 * self.access.max_connections
+        if can_linger and self.transport.can_write_eof():
+            # A request that meets a closed connection resets it, and the refusal is lost.
+            self.transport.write_eof()
+            self.loop.call_later(_LINGER_S, self.transport.close)
+        else:
+            self.transport.close()
+
     def _refuse(self, status: int, phrase: str, text: str) -> None:
+        self._write_refusal(status, phrase, text)
+        self.transport.close()
+
+    def _write_refusal(self, status: int, phrase: str, text: str, fields: str = "") -> None:
         body = json.dumps({"error": text}).encode()
         head = (
-            f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\n"
+            f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\n{fields}"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self.transport.close()
 
 
 def bounded(access: Access) -> type[BoundedConnection]:

@@ -272,7 +272,7 @@ _REASONS: Mapping[int, str] = {
     413: "Too long, before or after it is inflated",
     415: "Compressed in another way than gzip or deflate",
     416: "Behind the end of the file",
-    429: "This key's budget is used up; Retry-After says when to come back",
+    429: "Too many wait, or this key's budget is used up; Retry-After says when to come back",
     501: "This server does not take submissions",
     503: "Too busy, about to end, or not stored; Retry-After says when to come back",
     504: "The request's deadline passed before the network ran",

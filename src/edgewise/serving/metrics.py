@@ -28,6 +28,7 @@ BUCKETS_S = (
     *(0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
 )
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+BUCKETS_ITEMS = (1, 2, 4, 8, 16, 32, 64)
 STAGES = ("queue", "decode", "compute")
 _GONE = "gone"
 _MODEL = ("model", "version")
@@ -86,6 +87,13 @@ class Meters:
         self._items = prometheus.Counter(
             "edgewise_items", "Inputs answered.", (*_MODEL, "route"), registry=own
         )
+        self._batch_items = prometheus.Histogram(
+            "edgewise_batch_items",
+            "Inputs of one run of a network.",
+            (*_MODEL, "route"),
+            buckets=BUCKETS_ITEMS,
+            registry=own,
+        )
         self._bytes = prometheus.Counter(
             "edgewise_payload_bytes", "Bytes of bodies.", ("codec", "direction"), registry=own
         )
@@ -135,6 +143,8 @@ class Meters:
         labels = (account.model, account.version, account.route)
         self._items.labels(*labels).inc(account.items)
         self._request_s.labels(*labels).observe(account.total_s)
+        if account.ran_items:
+            self._batch_items.labels(*labels).observe(account.ran_items)
         for stage, seconds in account.stages.items():
             if stage in self._stages:
                 self._stages[stage].labels(*labels).observe(seconds)
@@ -219,6 +229,11 @@ _TRITON: tuple[tuple[str, str, Callable[[Account], float]], ...] = (
     ("nv_inference_request_success", "Infer requests answered.", lambda a: _is_done(a)),
     ("nv_inference_request_failure", "Infer requests not answered.", lambda a: not _is_done(a)),
     ("nv_inference_count", "Inputs answered.", lambda a: a.items if _is_done(a) else 0),
+    (
+        "nv_inference_exec_count",
+        "Runs of the networks.",
+        lambda a: _is_done(a) and a.ran_items > 0,
+    ),
     (
         "nv_inference_request_duration_us",
         "Time of infer requests.",

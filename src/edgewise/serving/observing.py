@@ -34,6 +34,7 @@ _REASONS = {
     415: "encoding",
     416: "range",
     421: "host",
+    429: "queue",
     500: "failure",
     501: "switched_off",
     503: "full",

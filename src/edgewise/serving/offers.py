@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from edgewise.bundle import Route
@@ -11,6 +11,7 @@ from edgewise.errors import BadInput
 from edgewise.serving.access import refusal
 from edgewise.serving.canary import Canary
 from edgewise.serving.descriptions import DIGEST_FIELD
+from edgewise.serving.heads import Heads
 from edgewise.serving.parts import ServedBundle
 from edgewise.wire import Header
 
@@ -25,6 +26,7 @@ class Offer:
         canary: sends a share of what names no bundle elsewhere.
         on_trial: where to.
         client: who asks, for the canary, when the request has no id.
+        heads: what was found in the headers of requests for them.
     """
 
     default: ServedBundle
@@ -32,6 +34,7 @@ class Offer:
     canary: Canary | None = None
     on_trial: ServedBundle | None = None
     client: str = ""
+    heads: Heads = field(default_factory=Heads, compare=False, repr=False)
 
     @property
     def max_body_bytes(self) -> int:

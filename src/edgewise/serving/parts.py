@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from edgewise.bundle import (
 )
 from edgewise.engines import Engine, open_engine
 from edgewise.errors import BadInput
+from edgewise.serving.joining import joins
 from edgewise.serving.shelf import Shelf
 from edgewise.tensors import Feeds, TensorSpec
 from edgewise.wire import Bound, Message, encode_reply, max_frame_bytes
@@ -38,11 +39,30 @@ class ServedRoute:
         route: what the manifest says.
         engine: the network behind it; routes may share one.
         receive: turns what crossed the link into what the network takes.
+        joins: whether requests may run together.
     """
 
     route: Route
     engine: Engine
     receive: Receiver
+    joins: bool = False
+
+    def items(self, sent: Feeds) -> int | None:
+        """Rows that a request asks for; ``None`` when it must run alone."""
+        if not self.joins:
+            return None
+        if self.route.codec in _IMAGES:
+            return 1
+        sizes = {array.shape[0] for array in sent.values()}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    def bucket(self, sent: Feeds) -> tuple[tuple[str, str, tuple[int, ...]], ...]:
+        """What requests of this route must have in common to run together."""
+        if not self.joins or self.route.codec in _IMAGES:  # decoded, images have one shape
+            return ()
+        return tuple(
+            (name, array.dtype.str, array.shape[1:]) for name, array in sorted(sent.items())
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +111,11 @@ def load_bundle(bundle: Bundle, *, threads: int) -> ServedBundle:
     parts = dict.fromkeys(route.server_part for route in routes if route.server_part)
     stored = read_probe(bundle)
     engines = {name: _open_warm(bundle, name, threads, stored) for name in parts}
-    served = tuple(_serve_route(route, manifest, engines) for route in routes)
+    joining = {name: joins(engine) for name, engine in engines.items()}
+    served = tuple(
+        replace(_serve_route(route, manifest, engines), joins=joining[route.server_part or ""])
+        for route in routes
+    )
     return ServedBundle(
         manifest=manifest,
         digest=bundle.digest,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import anyio
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
 from edgewise.errors import BadInput
 from edgewise.serving.access import Access, only, refusal
 from edgewise.serving.asked import fits, read_asked, read_deadline_us, words
+from edgewise.serving.heads import Head, without_id
 from edgewise.serving.offers import Offer
 from edgewise.serving.parts import ServedBundle, ServedRoute
 from edgewise.wire import (
@@ -108,7 +109,7 @@ async def read_body(request: Request, body_bytes: int, *, access: Access) -> mem
         HTTPException: 408 when it is too slow, 400 when it comes short or in crumbs.
     """
     try:
-        with anyio.fail_after(access.body_timeout_s):
+        async with asyncio.timeout(access.body_timeout_s):
             return await _fill(request, bytearray(body_bytes))
     except TimeoutError:
         raise refusal(
@@ -153,23 +154,33 @@ def read_infer(body: memoryview, offer: Offer, *, header_bytes: int) -> Infer:
         BadInput: when the frame is not one that a route of that bundle takes.
         HTTPException: 409 when it is for another bundle.
     """
-    raw = body[:header_bytes]
-    header = read_header(raw, body_bytes=len(body), key="inputs")
+    raw = bytes(body[:header_bytes])
+    request_id, key = without_id(raw, tensor_bytes=len(body) - header_bytes)
+    head = offer.heads.find(key)
+    if head is None:
+        head = _read_head(raw, offer, body_bytes=len(body))
+        if offer.canary is None:  # with one the id has a say in which bundle answers
+            offer.heads.keep(key, head)
+    message = read_message(body, head.header, header_bytes=header_bytes)
+    return Infer(
+        bundle=head.bundle,
+        served=head.route,
+        message=message if request_id is None else replace(message, id=request_id),
+        outputs=head.asked.outputs,
+        binary=head.asked.binary,
+        deadline_us=head.deadline_us,
+    )
+
+
+def _read_head(raw: bytes, offer: Offer, *, body_bytes: int) -> Head:
+    header = read_header(raw, body_bytes=body_bytes, key="inputs")
     bundle = offer.choose(header)
     deadline_us = read_deadline_us(header.parameters)
     route = choose_route(header, bundle)
     check_bounds(header, route.route.boundary)
     names = tuple(spec.name for spec in route.engine.outputs)
-    asked = read_asked(bytes(raw)).among(names)
-    message = read_message(body, header, header_bytes=header_bytes)
-    return Infer(
-        bundle=bundle,
-        served=route,
-        message=message,
-        outputs=asked.outputs,
-        binary=asked.binary,
-        deadline_us=deadline_us,
-    )
+    asked = read_asked(header.outputs, header.parameters).among(names)
+    return Head(bundle=bundle, route=route, header=header, asked=asked, deadline_us=deadline_us)
 
 
 def choose_route(header: Header, served: ServedBundle) -> ServedRoute:

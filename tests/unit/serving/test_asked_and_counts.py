@@ -15,49 +15,47 @@ from edgewise.wire import Parameters
 
 
 def test_no_list_of_outputs_asks_for_all() -> None:
-    for raw in (b'{"outputs": []}', b"{}"):
-        assert read_asked(raw) == Asked()
-    asked = read_asked(b'{"parameters": {"binary_data_output": true}}').among(("y", "z"))
+    assert read_asked([], {}) == Asked()
+    asked = read_asked([], {"binary_data_output": True}).among(("y", "z"))
     assert (asked.outputs, asked.binary) == (("y", "z"), {"y", "z"})
     assert Asked().among(("y",)).binary == frozenset()
 
 
 def test_an_output_may_differ_from_the_rest() -> None:
-    asked = read_asked(
-        b'{"parameters": {"binary_data_output": true}, "outputs":'
-        b' [{"name": "y", "parameters": {"binary_data": false}}, {"name": "z"}]}'
-    )
+    outputs = [{"name": "y", "parameters": {"binary_data": False}}, {"name": "z"}]
+    asked = read_asked(outputs, {"binary_data_output": True})
     assert (asked.outputs, asked.binary) == (("y", "z"), {"z"})
 
 
 @pytest.mark.parametrize(
-    ("raw", "message"),
+    ("outputs", "message"),
     [
-        (b'{"outputs": 1}', "expected a list of objects with names, found int"),
-        (b'{"outputs": [1]}', "expected a name for each requested output, found none"),
-        (b'{"outputs": [{"name": 1}]}', "expected a name for each requested output, found none"),
+        (1, "expected a list of objects with names, found int"),
+        ([1], "expected a name for each requested output, found none"),
+        ([{"name": 1}], "expected a name for each requested output, found none"),
         (
-            b'{"outputs": [{"name": "y", "parameters": 1}]}',
+            [{"name": "y", "parameters": 1}],
             "expected parameters of 'y' as an object, found something else",
         ),
         (
-            b'{"outputs": [{"name": "y", "parameters": {"binary_data": 0}}]}',
+            [{"name": "y", "parameters": {"binary_data": 0}}],
             "expected true or false for binary_data, found int",
         ),
         (
-            b'{"parameters": {"binary_data_output": "yes"}}',
-            "expected true or false for binary_data_output, found str",
-        ),
-        (
-            b'{"outputs": [{"name": "y", "parameters": {"shared_memory_region": "r"}}]}',
+            [{"name": "y", "parameters": {"shared_memory_region": "r"}}],
             "expected the parameter binary_data alone for 'y', found 'shared_memory_region'",
         ),
     ],
 )
-def test_ill_formed_outputs_are_refused(raw: bytes, message: str) -> None:
+def test_ill_formed_outputs_are_refused(outputs: object, message: str) -> None:
     with pytest.raises(BadInput) as caught:
-        read_asked(raw)
+        read_asked(outputs, {})
     assert str(caught.value) == f"{message}; leave 'outputs' out to get all of them"
+
+
+def test_the_form_of_all_outputs_is_true_or_false() -> None:
+    with pytest.raises(BadInput, match="expected true or false for binary_data_output, found str"):
+        read_asked([], {"binary_data_output": "yes"})
 
 
 def test_an_output_asked_for_twice_is_refused() -> None:

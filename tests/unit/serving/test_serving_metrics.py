@@ -49,6 +49,7 @@ def _infer(**changes: object) -> Account:
         "route": "split",
         "codec": "int8",
         "items": 3,
+        "ran_items": 3,
         "status": 200,
         "stages": {"queue": 0.001, "decode": 0.002, "compute": 0.03, "other": 9.0},
         "total_s": 0.04,
@@ -81,7 +82,7 @@ def test_an_answer_is_counted_and_timed() -> None:
 def test_triton_names_are_as_triton_writes_them() -> None:
     meters = _meters()
     refused = _infer(status=429, refused="budget", stages={})
-    for account in (_infer(), _infer(executions=0), refused):
+    for account in (_infer(), _infer(ran_items=0), refused):
         meters.begin()
         meters.end(account)
     found = _samples(meters)
