@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -68,8 +67,8 @@ ROUTES = (SPLIT, CLOUD, LOCAL)
 class Weather:
     """How things really are, whatever the session thinks.
 
-    ``slowness`` and ``load`` are times the planned seconds of the device and of the cloud; while
-    the device's part runs, the clock jumps by ``jump_s``.
+    ``slowness`` and ``load`` are times the planned seconds of the device and of the cloud, where
+    requests first wait ``queue_s``; while the device's part runs, the clock jumps by ``jump_s``.
     """
 
     cloud: Cloud = "answers"
@@ -77,6 +76,7 @@ class Weather:
     rtt_s: float = 0.05
     slowness: float = 1.0
     load: float = 1.0
+    queue_s: float = 0.0
     jump_s: float = 0.0
 
 
@@ -190,7 +190,7 @@ class World:
     def _waited_s(self) -> float:
         c, weather = self._route().coefficients, self.weather
         upload_s = c.up_bytes / weather.up_bytes_per_s
-        return upload_s + weather.rtt_s + c.cloud_s * weather.load
+        return upload_s + weather.rtt_s + weather.queue_s + c.cloud_s * weather.load
 
     def _next(self) -> OfRequest:
         assert self._due, "the machine waits for nothing"
@@ -228,7 +228,8 @@ class World:
             down_bytes=c.down_bytes,
             waited_s=self._waited_s(),
             read_s=c.down_bytes / 4e6,
-            server_s=c.cloud_s * self.weather.load,
+            server_s=self.weather.queue_s + c.cloud_s * self.weather.load,
+            queue_s=self.weather.queue_s,
         )
 
     def _end(self) -> None:
@@ -236,14 +237,3 @@ class World:
         # Nobody wants those any more once the device is free.
         self._runs = [run for run in self._runs if run[0] <= self.now_s]
         self.tell(Cancelled(now_s=self.clock_s, request=self._number))
-
-
-def seconds_of(route: Route, weather: Weather) -> float:
-    """What a route really takes."""
-    c = route.coefficients
-    if route.server_part is None:
-        return c.device_s * weather.slowness
-    if weather.cloud != "answers":
-        return math.inf
-    link_s = c.up_bytes / weather.up_bytes_per_s + weather.rtt_s + c.down_bytes / 4e6
-    return c.device_s * weather.slowness + link_s + c.cloud_s * weather.load

@@ -405,12 +405,15 @@ def test_killed_and_started_again(split: Bundle) -> None:
             os.kill(server.pid, signal.SIGKILL)
             _until_refused(port)
             failed = session.run(image(2))
+            for pause_s in (1, 2, 4, 8):  # the next one outlasts the start of a server
+                clock.skipped_s += pause_s
+                session.run(image(2))
             resting = session.run(image(3))
         with contextlib.ExitStack() as second:
             with clock.stopped():  # however long a server takes to start
                 second.enter_context(server_process(split.path, options=[f"--port={port}"]))
             still_resting = session.run(image(4))
-            clock.skipped_s += 1
+            clock.skipped_s += 16
             back = session.run(image(5))
     for one, seed in ((failed, 2), (resting, 3), (still_resting, 4), (back, 5)):
         check(one, image(seed))

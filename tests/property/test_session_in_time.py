@@ -23,6 +23,7 @@ WEATHERS = st.builds(
     rtt_s=st.floats(1e-4, 3.0),
     slowness=st.floats(0.5, 8.0),
     load=st.floats(0.1, 100.0),
+    queue_s=st.floats(0, 5),
     jump_s=JUMPS,
 )
 PAUSES = st.sampled_from([0.0, 0.05, 1.0, 12.0, 60.0])

@@ -9,6 +9,7 @@ from edgewise.bundle import Route
 from edgewise.running.choice import Choice, Policy, preferred_routes, reason_for
 from edgewise.running.outlook import Dwell, Outlook, settle
 from edgewise.running.thrift import know_energy, weighed
+from edgewise.running.worth import Due, cost_s, saved_alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +37,10 @@ def choose_now(
 ) -> tuple[Outlook, Choice]:
     """The route to try, and the outlook that remembers it.
 
-    With a deadline, routes whose own part on the device would leave the device no time to
-    answer alone are out. Without any knowledge of the link the planner's order decides.
+    Without a deadline the least predicted time decides; with one, the chance of a right answer
+    in time (:mod:`edgewise.running.worth`), and routes whose own part on the device would leave
+    the device no time to answer alone are out. Without any knowledge of the link the planner's
+    order decides.
 
     Args:
         outlook: what predictions rest on.
@@ -50,8 +53,14 @@ def choose_now(
     predicted_s = {route.name: outlook.predict_s(route, link, now_s) for route in candidates}
     costs_s: Mapping[str, float] = predicted_s
     reason = reason_for(len(candidates), link, question.policy)
+    if link is not None and question.left_s is not None:
+        due = Due(
+            left_s=question.left_s,
+            saved=saved_alone(outlook, routes, alone_s=question.alone_s, now_s=now_s),
+        )
+        costs_s = {r.name: cost_s(outlook, r, link, due, now_s) for r in candidates}
     if question.saving and know_energy(candidates):
-        costs_s = weighed(candidates, predicted_s, due_s=question.left_s)
+        costs_s = weighed(candidates, costs_s)
         reason = f"{reason}, energy counted because the battery is low"
     if link is None:
         name = candidates[0].name

@@ -17,7 +17,8 @@ from typing import Protocol
 FAST_HALF_LIFE_S = 3.0
 SLOW_HALF_LIFE_S = 8.0
 PACE_HALF_LIFE_S = 60.0
-_PULL = 0.1
+_RTT_PULL = 1.0
+_RATE_PULL = 0.02
 _SURPRISE = 1.5
 _FORGET = 0.25
 _KNOWN = 0.25
@@ -27,6 +28,10 @@ _LEAST_DOWN_BYTES = 16_384
 _PACE_WEIGHT = 0.3
 _WINDOW = 64
 _MOST_RATIO = 1e3
+_QUEUE_WEIGHT = 0.3
+_ERROR_WEIGHT = 0.1
+_LEAST_VARIANCE = 0.01
+_FAR = 2.0
 
 
 class Rates(Protocol):
@@ -70,6 +75,11 @@ class Fit:
     times1: float = 0.0
     times_bytes: float = 0.0
 
+    @property
+    def mean_bytes(self) -> float:
+        """Of the samples; 0 without any."""
+        return self.bytes1 / self.weight if self.weight > 0 else 0.0
+
     def aged(self, now_s: float) -> Fit:
         """The same samples, older; a clock that jumps back ages nothing."""
         return self.faded(self._left(now_s), now_s=now_s)
@@ -97,25 +107,23 @@ class Fit:
             times_bytes=self.times_bytes + seconds * size_bytes,
         )
 
-    def weight_at(self, now_s: float) -> float:
-        """Of all samples together, by then."""
-        return self.weight * self._left(now_s)
-
     def solve(
         self, prior_rtt_s: float, prior_s_per_byte: float, *, now_s: float
     ) -> tuple[float, float]:
         """Round trip and seconds per byte by then, pulled towards the expected ones.
 
-        Minimises the squared residuals plus ``_PULL`` times the squared relative distances
-        from the prior, in units of the time that the prior gives a transfer of the mean size.
+        Minimises the squared residuals plus the squared relative distances from the prior, in
+        units of the time that the prior gives a transfer of the mean size. The round trip is
+        pulled 50 times as hard: what takes longer than expected is the rate's fault first,
+        because rates vary tenfold from place to place and round trips little.
         """
         share = self._left(now_s)
         weight, bytes1 = self.weight * share, self.bytes1 * share
         if weight < 1e-9:
             return prior_rtt_s, prior_s_per_byte
         unit_s = prior_rtt_s + bytes1 / weight * prior_s_per_byte
-        pull_rtt = _PULL * (unit_s / prior_rtt_s) ** 2
-        pull_rate = _PULL * (unit_s / prior_s_per_byte) ** 2
+        pull_rtt = _RTT_PULL * (unit_s / prior_rtt_s) ** 2
+        pull_rate = _RATE_PULL * (unit_s / prior_s_per_byte) ** 2
         a11, a12, a22 = weight + pull_rtt, bytes1, self.bytes2 * share + pull_rate
         b1 = self.times1 * share + pull_rtt * prior_rtt_s
         b2 = self.times_bytes * share + pull_rate * prior_s_per_byte
@@ -184,6 +192,43 @@ class Transfer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Errors:
+    """How far transfers were off what was expected of them, as logarithms of the ratio.
+
+    A running mean and variance that give the newest 10 %, or its even share of the first ten.
+    Before any, a transfer may well take twice as long as expected, or half.
+
+    >>> errors = Errors()
+    >>> round(errors.chance(1.0), 2), round(errors.chance(2.0), 2), round(errors.chance(0.5), 2)
+    (0.5, 0.84, 0.16)
+    """
+
+    mean: float = 0.0
+    variance: float = 0.5
+    samples: int = 0
+
+    def observed(self, ratio: float) -> Errors:
+        """With one more: what it took over what was expected."""
+        off = max(-_FAR, min(_FAR, math.log(ratio))) - self.mean
+        share = max(_ERROR_WEIGHT, 1 / (self.samples + 2))
+        return Errors(
+            mean=self.mean + share * off,
+            variance=(1 - share) * (self.variance + share * off * off),
+            samples=self.samples + 1,
+        )
+
+    def chance(self, room: float) -> float:
+        """That a transfer takes at most ``room`` times what is expected of it.
+
+        The normal distribution by a logistic curve, which a factor of 1.702 keeps within 0.01.
+        """
+        if room <= 0:
+            return 0.0
+        deviation = math.sqrt(max(_LEAST_VARIANCE, self.variance))
+        return 1 / (1 + math.exp(-1.702 * (math.log(room) - self.mean) / deviation))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimator:
     """What is known of the link; :meth:`observed` gives the next value.
 
@@ -193,6 +238,7 @@ class Estimator:
         slow: the fit that forgets late.
         down_fast: likewise for the reply's bytes.
         down_slow: likewise for the reply's bytes.
+        errors: of what was expected of transfers.
         samples: requests that it was estimated from.
 
     >>> link = Estimator(prior=TYPICAL)
@@ -207,6 +253,7 @@ class Estimator:
     slow: Fit = Fit(half_life_s=SLOW_HALF_LIFE_S)
     down_fast: Fit = Fit(half_life_s=FAST_HALF_LIFE_S)
     down_slow: Fit = Fit(half_life_s=SLOW_HALF_LIFE_S)
+    errors: Errors = Errors()
     samples: int = 0
 
     def observed(self, transfer: Transfer) -> Estimator:
@@ -224,25 +271,29 @@ class Estimator:
             aged,
             fast=aged.fast.faded(share, now_s=transfer.now_s).with_sample(*sample),
             slow=aged.slow.with_sample(*sample),
+            errors=self.errors.observed(sample[1] / expected_s),
             samples=self.samples + 1,
         )
         return grown._with_download(transfer)
 
     def estimate(self, now_s: float) -> LinkEstimate:
-        """The lower rate and the longer round trip of the two fits; old news fade to the prior."""
+        """What the worse of the two fits says; old news fade to the prior."""
         rtt_s = max(_LEAST_RTT_S, self.prior.rtt_s)
         up = max(_LEAST_S_PER_BYTE, 1 / self.prior.up_bytes_per_s)
         down = max(_LEAST_S_PER_BYTE, 1 / self.prior.down_bytes_per_s)
         fits = [fit.solve(rtt_s, up, now_s=now_s) for fit in (self.fast, self.slow)]
+        # Worse for transfers as they were lately; both numbers are then of that fit.
+        size_bytes = self.slow.mean_bytes
+        up_rtt_s, up_s_per_byte = max(fits, key=lambda fit: fit[0] + size_bytes * fit[1])
         downs = [
             fit.solve(_LEAST_RTT_S, down, now_s=now_s) for fit in (self.down_fast, self.down_slow)
         ]
-        known = self.slow.weight_at(now_s) >= _KNOWN
+        known = self.slow.aged(now_s).weight >= _KNOWN
         return LinkEstimate(
             name="the link as measured" if known else self.prior.name,
-            up_bytes_per_s=1 / max(s_per_byte for _, s_per_byte in fits),
+            up_bytes_per_s=1 / up_s_per_byte,
             down_bytes_per_s=1 / max(s_per_byte for _, s_per_byte in downs),
-            rtt_s=max(rtt for rtt, _ in fits),
+            rtt_s=up_rtt_s,
             samples=self.samples,
             known=known,
         )
@@ -296,6 +347,33 @@ class Drift:
         """Measured over planned, as far as that still holds."""
         share: float = 0.5 ** (max(0.0, now_s - self.now_s) / PACE_HALF_LIFE_S)
         return 1 + (self.mean - 1) * share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """How long requests wait at the server before it works on them, whatever their route.
+
+    Quick to believe in a longer wait, slow to believe in a shorter one; fades to none with a
+    half-life of 8 seconds, so that a server that is no longer asked is asked again.
+
+    >>> busy = Queue().observed(now_s=0.0, waited_s=1.0)
+    >>> busy.wait_s(0.0), busy.wait_s(8.0), busy.observed(now_s=0.0, waited_s=0.0).wait_s(0.0)
+    (1.0, 0.5, 0.7)
+    """
+
+    now_s: float = 0.0
+    mean_s: float = 0.0
+
+    def observed(self, *, now_s: float, waited_s: float) -> Queue:
+        """With one more measurement."""
+        before_s = self.wait_s(now_s)
+        mixed_s = before_s * (1 - _QUEUE_WEIGHT) + waited_s * _QUEUE_WEIGHT
+        return Queue(now_s=now_s, mean_s=max(waited_s, mixed_s))
+
+    def wait_s(self, now_s: float) -> float:
+        """Expected of the next request."""
+        share: float = 0.5 ** (max(0.0, now_s - self.now_s) / SLOW_HALF_LIFE_S)
+        return self.mean_s * share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,7 @@ class ReplyArrived:
         waited_s: from the call to the reply's first byte.
         read_s: from there to its last byte.
         server_s: what the server says it spent itself.
+        queue_s: how much of that was waiting for its turn.
     """
 
     now_s: float
@@ -64,6 +65,7 @@ class ReplyArrived:
     waited_s: float = 0.0
     read_s: float = 0.0
     server_s: float = 0.0
+    queue_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,10 +35,14 @@ def with_reply(outlook: Outlook, reply: ReplyArrived, route: Route) -> Outlook:
         down_bytes=reply.down_bytes,
         down_s=reply.read_s,
     )
+    waited_s = min(reply.queue_s, server_s)
     server = outlook.server.observed(
-        now_s=reply.now_s, measured_s=server_s, planned_s=route.coefficients.cloud_s
+        now_s=reply.now_s,
+        measured_s=server_s - waited_s,
+        planned_s=route.coefficients.cloud_s,
     )
-    return replace(outlook, link=outlook.link.observed(transfer), server=server)
+    queue = outlook.queue.observed(now_s=reply.now_s, waited_s=waited_s)
+    return replace(outlook, link=outlook.link.observed(transfer), server=server, queue=queue)
 
 
 def without_reply(outlook: Outlook, up_bytes: int, waited_s: float, now_s: float) -> Outlook:

@@ -233,4 +233,5 @@ class Errand:
             waited_s=reply.waited_s,
             read_s=reply.read_s,
             server_s=sum(reply.server_s.values()),
+            queue_s=reply.server_s.get("queue", 0.0),
         )

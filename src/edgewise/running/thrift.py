@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -47,31 +46,26 @@ def know_energy(routes: Sequence[Route]) -> bool:
     return all(route.coefficients.device_j is not None for route in routes)
 
 
-def weighed(
-    routes: Sequence[Route], predicted_s: Mapping[str, float], *, due_s: float | None
-) -> Mapping[str, float]:
-    """Predicted seconds of the routes in time, the device's energy counted as seconds.
+def weighed(routes: Sequence[Route], costs_s: Mapping[str, float]) -> Mapping[str, float]:
+    """The costs of the routes, the device's energy counted as well.
 
-    Sparing all the energy of the hungriest route is worth as much time as the fastest one takes:
-    ``cost = t + t_least * e / e_most``. When no route is in time, time alone counts.
+    Sparing all the energy of the hungriest route is worth as much as the cheapest one costs:
+    ``c + c_least * e / e_most``.
 
     Args:
         routes: each with its device's energy.
-        predicted_s: by the routes' names.
-        due_s: how long an answer may take.
+        costs_s: by the routes' names.
 
     >>> from edgewise.bundle import Coefficients, RouteKind
     >>> routes = [
     ...     Route(name=name, kind=RouteKind.LOCAL, coefficients=Coefficients(device_j=joules))
     ...     for name, joules in (("hungry", 2.0), ("frugal", 0.5))]
-    >>> weighed(routes, {"hungry": 1.0, "frugal": 1.5}, due_s=None)
+    >>> weighed(routes, {"hungry": 1.0, "frugal": 1.5})
     {'hungry': 2.0, 'frugal': 1.75}
     """
-    longest_s = math.inf if due_s is None else due_s
-    timely = [route for route in routes if predicted_s[route.name] <= longest_s]
-    energy_j = {route.name: route.coefficients.device_j or 0.0 for route in timely}
-    most_j = max(energy_j.values(), default=0.0)
+    energy_j = {route.name: route.coefficients.device_j or 0.0 for route in routes}
+    most_j = max(energy_j.values())
     if most_j <= 0:
-        return predicted_s
-    s_per_j = min(predicted_s[name] for name in energy_j) / most_j
-    return {name: predicted_s[name] + s_per_j * joules for name, joules in energy_j.items()}
+        return costs_s
+    s_per_j = min(costs_s.values()) / most_j
+    return {name: cost_s + s_per_j * energy_j[name] for name, cost_s in costs_s.items()}

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgewise.running.estimating import TYPICAL, Drift, Estimator, Transfer, Window
+from edgewise.running.estimating import (
+    TYPICAL,
+    Drift,
+    Errors,
+    Estimator,
+    Queue,
+    Transfer,
+    Window,
+)
 from edgewise.running.outlook import Outlook, settle
 
 PACKET = 20_000
@@ -162,3 +170,57 @@ def test_a_window_keeps_the_newest():
         window = window.added(float(value))
     assert (window.quantile(0.0), window.quantile(1.0)) == (36.0, 99.0)
     assert window.quantile(0.5) == 67.0
+
+
+def test_errors_learn_how_steady_a_link_is():
+    steady, wild = Errors(), Errors()
+    for i in range(40):
+        steady = steady.observed(1.05 if i % 2 else 0.95)
+        wild = wild.observed(2.0 if i % 2 else 0.5)
+    assert steady.chance(1.3) > 0.95 > 0.7 > wild.chance(1.3)
+    assert steady.chance(0.7) < 0.05 < 0.2 < wild.chance(0.7)
+
+
+def test_errors_learn_a_bias():
+    errors = Errors()
+    for _ in range(40):
+        errors = errors.observed(0.5)
+    assert errors.chance(0.8) > 0.95
+    assert errors.chance(0.4) < 0.05
+
+
+@given(st.lists(st.floats(1e-6, 1e6), max_size=30), st.floats(1e-3, 1e3), st.floats(1.0, 10.0))
+def test_more_room_is_never_less_likely_to_suffice(
+    ratios: list[float], room: float, factor: float
+):
+    errors = Errors()
+    for ratio in ratios:
+        errors = errors.observed(ratio)
+    assert 0 <= errors.chance(room) <= errors.chance(room * factor) <= 1
+    assert errors.chance(0.0) == errors.chance(-room) == 0
+
+
+def test_a_slow_rate_is_not_taken_for_a_long_round_trip():
+    link, now_s = fed(Estimator(prior=TYPICAL), [TYPICAL.rtt_s + PACKET / 1e5] * 12)
+    estimate = link.estimate(now_s)
+    assert estimate.rtt_s < 1.5 * TYPICAL.rtt_s
+    assert expected_s(link, now_s, 5 * PACKET) > 0.8 * (TYPICAL.rtt_s + 5 * PACKET / 1e5)
+
+
+def test_a_longer_queue_counts_at_once_and_a_shorter_one_slowly():
+    queue = Queue().observed(now_s=0.0, waited_s=0.2).observed(now_s=0.0, waited_s=2.0)
+    assert queue.wait_s(0.0) == 2.0
+    shorter = queue.observed(now_s=0.0, waited_s=0.0)
+    assert 1.0 < shorter.wait_s(0.0) < 2.0
+    assert shorter.wait_s(80.0) < 0.01
+
+
+@given(st.lists(st.tuples(st.floats(-1e5, 1e5), st.floats(0, 1e4)), max_size=20))
+def test_a_queue_is_never_expected_to_be_longer_than_the_longest(
+    waits: list[tuple[float, float]],
+):
+    queue = Queue()
+    for now_s, waited_s in waits:
+        queue = queue.observed(now_s=now_s, waited_s=waited_s)
+        longest_s = max(wait for _, wait in waits)
+        assert waited_s <= queue.wait_s(now_s) <= longest_s * (1 + 1e-9)

@@ -80,6 +80,7 @@ def test_the_hedge_leaves_the_device_its_time():
     assert outlook.hedge_s(deadline_s=1.0, predicted_s=9.0, linked=True) == pytest.approx(0.5)
     assert outlook.hedge_s(deadline_s=1.0, predicted_s=0.1, linked=True) == pytest.approx(0.2)
     assert outlook.hedge_s(deadline_s=1.0, predicted_s=0.1, linked=False) == pytest.approx(0.5)
+    assert outlook.hedge_s(deadline_s=9.0, predicted_s=0.1, linked=False) == pytest.approx(1.1)
     assert outlook.hedge_s(deadline_s=0.1, predicted_s=9.0, linked=True) == 0
     assert EXPECTED.hedge_s(deadline_s=9.0, predicted_s=9.0, linked=True) == 0
 

@@ -27,7 +27,7 @@ FOLDER = Path(__file__).parents[3] / "vectors/session/routes"
 CLOSE = 1e-9
 
 # What is written of a route and of the options: the machine reads nothing else of them.
-ROUTE_FIELDS = ("name", "kind", "device_part", "server_part", "coefficients")
+ROUTE_FIELDS = ("name", "kind", "device_part", "server_part", "quality", "coefficients")
 OPTION_FIELDS = ("link", "policy", "timeout_s", "refuse_late", "low_battery_share")
 GOOD = Weather()
 
@@ -55,7 +55,7 @@ def _device_throttles(world: World) -> None:
 
 def _server_overloads(world: World) -> None:
     _requests(world, 3, every_s=5.0, weather=GOOD)
-    _requests(world, 4, every_s=5.0, weather=replace(GOOD, load=8.0))
+    _requests(world, 4, every_s=5.0, weather=replace(GOOD, load=4.0, queue_s=0.25))
     _requests(world, 3, every_s=60.0, weather=GOOD)
 
 
@@ -187,6 +187,7 @@ def _known(mind: Mind) -> dict[str, Any]:
         "link": write_record(outlook.estimate(now_s)),
         "device": outlook.device.mean,
         "server": outlook.server.mean,
+        "queue_s": outlook.queue.mean_s,
         "local_p99_s": outlook.local_p99_s(),
         "in_use": write_record(outlook.dwell),
     }

@@ -29,14 +29,13 @@ def test_a_share_that_is_none_is_refused(share: float):
         Options(low_battery_share=share)
 
 
-def test_all_the_energy_is_worth_the_time_of_the_fastest():
-    costs = weighed(ROUTES, TIMES, due_s=None)
-    assert costs == pytest.approx({"split": 0.325, "cloud": 0.425, "local": 0.65})
+def test_all_the_energy_is_worth_the_cost_of_the_cheapest():
+    assert weighed(ROUTES, TIMES) == pytest.approx({"split": 0.325, "cloud": 0.425, "local": 0.65})
 
 
-def test_a_late_route_is_no_way_to_spare_energy():
-    assert weighed(ROUTES, TIMES, due_s=0.3).keys() == {"split", "cloud"}
-    assert weighed(ROUTES, TIMES, due_s=0.1) == TIMES
+def test_nobody_spares_what_nobody_spends():
+    free = [replace(LOCAL, coefficients=Coefficients(device_s=0.4, device_j=0.0))]
+    assert weighed(free, {"local": 0.4}) == {"local": 0.4}
 
 
 def test_energy_counts_only_when_that_of_all_is_known():
