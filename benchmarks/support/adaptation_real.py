@@ -9,6 +9,7 @@ from pathlib import Path
 from edgewise.catalog import load_link
 from edgewise.preparation import Pixels
 from edgewise.running import Answer, Options, Session, connect
+from edgewise.running.usable import fallback_route
 from edgewise.serving import server_process
 from edgewise.shaping import shaped
 from edgewise.specs import LinkSpec, Provenance
@@ -39,13 +40,15 @@ def run_for_real(
             shaped((host, int(port)), link, trace=trace) as way,
             connect(equipped.bundle, way.url, options=options) as session,
         ):
-            prepare_s = _prepare_s(session, photos[0])
+            prepare_s = _prepare_s(session, equipped, photos[0])
             way.set_link(link, trace=trace)  # from its beginning
             return _ask(session, equipped, world, photos, deadline_s + prepare_s, prepare_s)
 
 
-def _prepare_s(session: Session, photo: Pixels) -> float:
-    answers = [session.run(photo, route="local-int8") for _ in range(3)]
+def _prepare_s(session: Session, equipped: Equipped, photo: Pixels) -> float:
+    alone = fallback_route(equipped.bundle.manifest)
+    assert alone is not None, "these bundles have one"
+    answers = [session.run(photo, route=alone.name) for _ in range(3)]
     return max(answer.trace.seconds_of(SpanKind.PREPARE) for answer in answers)
 
 
