@@ -43,6 +43,7 @@ TRACES = SHARED / "data" / "link-traces"
 DEVICES = {"phone": 30.0, "slow phone": 120.0, "very slow phone": 240.0}
 REAL_DEVICE, REAL_TRACE, REAL_S = "slow phone", "3g-bus-10", 60.0
 DEADLINE_S = 1.0
+PHOTOS = 120
 SHARE_GOAL, FLAP_WINDOW_S, REAL_GOAL = 0.95, 10.0, 0.05
 CHOICE_GOAL_S = 1e-4
 SESSION, ORACLE = "session", "oracle"
@@ -92,7 +93,7 @@ def measure(args: argparse.Namespace) -> Findings:
         worlds["recorded, reported"] = [world for world in traces if world.name not in TUNED]
         worlds["recorded, tuned on"] = [world for world in traces if world.name in TUNED]
     with tempfile.TemporaryDirectory() as folder:
-        equipped, photos = plan_bundles(Path(folder), DEVICES, photos=32 if args.quick else 120)
+        equipped, photos = plan_bundles(Path(folder), DEVICES, photos=PHOTOS)
         tally = Tally()
         for device in equipped:
             for group in (group for group in GROUPS if group in worlds):
