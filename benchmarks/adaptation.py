@@ -18,25 +18,20 @@ import argparse
 import itertools
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from edgewise.bundle import Manifest
 from edgewise.catalog import load_link
-from edgewise.running import Options, Policy
-from edgewise.running.choosing import Question, choose_now
-from edgewise.running.steering import Mind
-from edgewise.running.usable import usable_routes
+from edgewise.running import Options
 from support.adaptation_bundles import SHARED, Equipped, plan_bundles
 from support.adaptation_peers import accuracy, by_ewma, by_last_sample, fixed, oracle
 from support.adaptation_real import run_for_real
 from support.adaptation_session import Answered, Chooser, SimulatedSession
 from support.adaptation_situations import TUNED, made, recorded, recorded_world
 from support.adaptation_world import World
+from support.choice_times import choice_goal, choice_times
 from support.report import Findings, Goal, Table, main
 
 TRACES = SHARED / "data" / "link-traces"
@@ -45,7 +40,6 @@ REAL_DEVICE, REAL_TRACE, REAL_S = "slow phone", "3g-bus-10", 60.0
 DEADLINE_S = 1.0
 PHOTOS = 120
 SHARE_GOAL, FLAP_WINDOW_S, REAL_GOAL = 0.95, 10.0, 0.05
-CHOICE_GOAL_S = 1e-4
 SESSION, ORACLE = "session", "oracle"
 EXPECTED = load_link("lte")
 OPTIONS = Options(link=EXPECTED, refuse_late=False)
@@ -75,10 +69,9 @@ class Run:
 
 @dataclass(slots=True)
 class Tally:
-    """Everything that was simulated, and how long choosing took."""
+    """Everything that was simulated."""
 
     runs: list[Run] = field(default_factory=list)
-    choice_s: list[float] = field(default_factory=list)
 
     def share(self, who: str = SESSION, **wanted: str) -> float:
         some = [run for run in self.runs if all(getattr(run, k) == v for k, v in wanted.items())]
@@ -117,11 +110,7 @@ def simulate(tally: Tally, equipped: Equipped, world: World, group: str) -> None
     manifest = equipped.bundle.manifest
     routes = manifest.routes
     best = oracle(world, routes, deadline_s=DEADLINE_S)
-    session = SimulatedSession(world, manifest, OPTIONS, Chooser())
-    answers = []
-    for asked_s in world.arrivals_s():
-        answers.append(session.run(at_s=asked_s, deadline_s=DEADLINE_S))
-        tally.choice_s.append(choice_s(session.mind, manifest, asked_s))
+    answers = play(world, manifest, Chooser())
     scores = {ORACLE: sum(one.score for one in best), SESSION: score(answers)}
     peers = {route.name: fixed(route.name) for route in routes}
     peers["last sample"] = by_last_sample(routes, EXPECTED)
@@ -147,15 +136,6 @@ def simulate(tally: Tally, equipped: Equipped, world: World, group: str) -> None
 def play(world: World, manifest: Manifest, chooser: Chooser) -> list[Answered]:
     session = SimulatedSession(world, manifest, OPTIONS, chooser)
     return [session.run(at_s=asked_s, deadline_s=DEADLINE_S) for asked_s in world.arrivals_s()]
-
-
-def choice_s(mind: Mind, manifest: Manifest, now_s: float) -> float:
-    """How long choosing takes here, with what the session knows by now."""
-    question = Question(now_s=now_s, policy=Policy.AUTO, left_s=DEADLINE_S, alone_s=DEADLINE_S)
-    routes = usable_routes(manifest, OPTIONS, online=True)
-    begun_s = time.perf_counter()
-    choose_now(mind.outlook, routes, question)
-    return time.perf_counter() - begun_s
 
 
 def worth(answer: Answered) -> float:
@@ -208,7 +188,7 @@ def find(tally: Tally, equipped: Sequence[Equipped], real: Real | None) -> Findi
         *(share_goal(tally, world.name, world=world.name) for world in made()),
         *(fixed_goal(tally, one) for one in equipped),
         flap_goal(tally),
-        *choice_goals(tally.choice_s),
+        choice_goal(choice_times()),
         *([] if real is None else [real_goal(real)]),
     ]
     notes = [
@@ -221,7 +201,6 @@ def find(tally: Tally, equipped: Sequence[Equipped], real: Real | None) -> Findi
         + ", ".join(f"{factor:g} times ({name})" for name, factor in DEVICES.items())
         + "; for 'throttling' and 'server overload' the link is LTE at its average",
         "the estimator's settings were chosen on " + ", ".join(TUNED) + " alone",
-        "the choice is timed after every request, with what the session knows by then",
     ]
     if GROUPS[0] not in groups:
         notes.append("skipped the recorded traces: they are not beside the repository")
@@ -286,19 +265,6 @@ def best_fixed(tally: Tally, equipped: Equipped, **wanted: str) -> tuple[str, fl
 def flap_goal(tally: Tally) -> Goal:
     worst = max(run.flaps for run in tally.runs)
     return Goal(what="flaps within 10 s", goal="≤ 1", measured=str(worst), met=worst <= 1)
-
-
-def choice_goals(seconds: Sequence[float]) -> list[Goal]:
-    middle, late = np.quantile(seconds, [0.5, 0.99])
-    return [
-        Goal(
-            what=f"choosing a route, {what}",
-            goal=f"≤ {CHOICE_GOAL_S * 1e3:g} ms",
-            measured=f"{value * 1e3:.3f} ms",
-            met=bool(value <= CHOICE_GOAL_S),
-        )
-        for what, value in (("median", middle), ("99th percentile", late))
-    ]
 
 
 def real_goal(real: Real) -> Goal:
