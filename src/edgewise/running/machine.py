@@ -198,7 +198,9 @@ def _asked(state: State, event: Asked) -> tuple[State, Action | None]:
         fallback=event.fallback,
     )
     left_s = rests_s(state, event.now_s)
-    if event.remote and event.fallback and left_s > 0:
+    # Where the device starts at once anyway, trying the cloud makes nobody wait.
+    hedged_at_once = event.hedge_s == 0
+    if event.remote and event.fallback and left_s > 0 and not hedged_at_once:
         wait_s = math.ceil(left_s)
         reason = f"the cloud is {state.health.value} ({state.why}); next try in {wait_s} s"
         return replace(asked, phase=Phase.LOCAL, reason=reason), RunFallback()

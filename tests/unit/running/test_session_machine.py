@@ -362,3 +362,14 @@ def test_an_infeasible_deadline_is_refused_at_once_or_said():
     words = "no answer can be there within 0.10 s, at best within 0.25 s"
     assert state.reason == f"fastest; {words}"
     assert step(State(), replace(late, deadline_s=0.25))[1] == RunHead()
+
+
+def test_a_resting_cloud_is_tried_all_the_same_where_the_device_starts_at_once():
+    gone = RemoteFailed(now_s=1, request=1, why="it is gone")
+    resting = after(asked(), HeadDone(now_s=1, request=1), gone)
+    assert step(resting, asked(2, now_s=1.5, hedge_s=0.4))[1] == RunFallback()
+    state, actions = play(
+        asked(2, now_s=1.5, hedge_s=0.0), HeadDone(now_s=1.6, request=2), state=resting
+    )
+    assert actions == [RunHead(), Send(timeout_s=1.5, hedge_s=0.0)]
+    assert state.health is Health.OFFLINE
