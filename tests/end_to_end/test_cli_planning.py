@@ -128,7 +128,8 @@ def test_plan_writes_a_bundle_that_runs(model: Path, rows: Path, tmp_path: Path)
     assert ran.code == 0, ran.err
     assert ran.out.splitlines()[-1].startswith("12 answers: 12 by local; median")
     assert listing(tmp_path) == {
-        "bundle", "bundle/bundle.json", "bundle/full.onnx", "net.onnx", "plan.html", "rows.npz",
+        "bundle", "bundle/bundle.json", "bundle/full.onnx", "bundle/probe.bin", "net.onnx",
+        "plan.html", "rows.npz",
     }  # fmt: skip
 
 
