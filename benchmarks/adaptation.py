@@ -200,7 +200,9 @@ def find(tally: Tally, equipped: Sequence[Equipped], real: Real | None) -> Findi
         "the devices are this machine slowed "
         + ", ".join(f"{factor:g} times ({name})" for name, factor in DEVICES.items())
         + "; for 'throttling' and 'server overload' the link is LTE at its average",
-        "the estimator's settings were chosen on " + ", ".join(TUNED) + " alone",
+        "what a lost answer costs and the safety margin were chosen on "
+        + ", ".join(TUNED)
+        + " alone; faults in the rules themselves were looked for in all situations",
     ]
     if GROUPS[0] not in groups:
         notes.append("skipped the recorded traces: they are not beside the repository")
