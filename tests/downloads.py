@@ -14,7 +14,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgewise.bundle import MANIFEST, Bundle, describe_part, write_bundle
-from edgewise.running.backoff import Patience
+from edgewise.running.linking.backoff import Patience
 from probed_bundles import probed
 from session_bundles import session_bundle
 from session_servers import LyingServer, Seen, http

@@ -7,7 +7,7 @@ from typing import Literal
 
 from edgewise.bundle import Coefficients, Route, RouteKind
 from edgewise.running import Options
-from edgewise.running.events import (
+from edgewise.running.deciding.events import (
     Action,
     AnswerNow,
     Cancelled,
@@ -25,7 +25,15 @@ from edgewise.running.events import (
     Send,
     TimedOut,
 )
-from edgewise.running.steering import DeviceRan, Event, Mind, Rules, Wanted, advance, first_mind
+from edgewise.running.deciding.steering import (
+    DeviceRan,
+    Event,
+    Mind,
+    Rules,
+    Wanted,
+    advance,
+    first_mind,
+)
 from edgewise.specs import LinkSpec, Provenance
 
 Cloud = Literal["answers", "is silent", "breaks", "refuses the input"]

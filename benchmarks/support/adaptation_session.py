@@ -1,7 +1,7 @@
 """A session in virtual time around the product's own machine, without a copy of its decisions.
 
 What :class:`edgewise.running.Session` does with threads, sockets and networks, this does by
-asking the world how long it takes; everything else is ``edgewise.running.steering.advance``.
+asking the world how long it takes; everything else is ``steering.advance``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from edgewise.bundle import Manifest, Route
 from edgewise.running import Options
-from edgewise.running.events import (
+from edgewise.running.deciding.events import (
     Action,
     AnswerNow,
     Cancelled,
@@ -26,7 +26,7 @@ from edgewise.running.events import (
     Send,
     TimedOut,
 )
-from edgewise.running.steering import DeviceRan, Mind, Rules, Wanted, advance, first_mind
+from edgewise.running.deciding.steering import DeviceRan, Mind, Rules, Wanted, advance, first_mind
 from edgewise.running.usable import fallback_route, usable_routes
 from support.adaptation_world import Exchange, World
 

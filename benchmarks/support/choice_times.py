@@ -6,8 +6,8 @@ import time
 
 from edgewise.bundle import Coefficients, Route, RouteKind
 from edgewise.running import Options
-from edgewise.running.events import HeadDone, ReplyArrived, Send
-from edgewise.running.steering import DeviceRan, Mind, Rules, Wanted, advance, first_mind
+from edgewise.running.deciding.events import HeadDone, ReplyArrived, Send
+from edgewise.running.deciding.steering import DeviceRan, Mind, Rules, Wanted, advance, first_mind
 from edgewise.specs import LinkSpec, Provenance
 from support.report import Goal
 

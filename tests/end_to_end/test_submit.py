@@ -24,8 +24,8 @@ import pytest
 from command_line import refused, type_command
 from edgewise.bundle import Bundle
 from edgewise.running import HttpLink, Options, Outbox, Session, connect
-from edgewise.running.backoff import Patience
-from edgewise.running.submitting import Submitter
+from edgewise.running.linking.backoff import Patience
+from edgewise.running.submitting.submitter import Submitter
 from edgewise.serving import SubmissionStore, server_process
 from edgewise.shaping import OutageMode, shaped
 from edgewise.specs import LinkSpec, Provenance
@@ -236,8 +236,8 @@ DEVICE = """
 import sys
 from edgewise.bundle import open_bundle
 from edgewise.running import HttpLink, Options, Outbox
-from edgewise.running.backoff import Patience
-from edgewise.running.submitting import Submitter
+from edgewise.running.linking.backoff import Patience
+from edgewise.running.submitting.submitter import Submitter
 
 outbox = Outbox(sys.argv[2])
 device = Submitter(outbox, link=HttpLink(sys.argv[3]), bundle=open_bundle(sys.argv[1]),

@@ -21,7 +21,7 @@ from edgewise.bundle import Bundle
 from edgewise.errors import BadInput
 from edgewise.running import Options, Policy, connect
 from edgewise.serving import SubmissionStore, serve, server_process
-from edgewise.serving.access import Access
+from edgewise.serving.access.access import Access
 from edgewise.serving.operations import Operations
 from edgewise.submission import Submission
 from edgewise.wire import HEADER_LENGTH_FIELD, Message, encode_request

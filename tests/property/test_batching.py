@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from edgewise.serving.batching import Batch, Batcher, Closed, Entry, Group, Limits, QueueFull
+from edgewise.serving.batching.batcher import (
+    Batch,
+    Batcher,
+    Closed,
+    Entry,
+    Group,
+    Limits,
+    QueueFull,
+)
 
 GROUPS = tuple(Group(bundle="m", route=name) for name in ("a", "b", "c"))
 STEPS_S = st.sampled_from((0.0, 0.001, 0.01, 0.3, 2.0))

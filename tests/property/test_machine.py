@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edgewise.bundle import Coefficients, Route, RouteKind
 from edgewise.errors import BadInput
 from edgewise.running import Policy, choose, predict_s
-from edgewise.running.events import (
+from edgewise.running.deciding.events import (
     AnswerNow,
     Asked,
     Cancelled,
@@ -30,7 +30,7 @@ from edgewise.running.events import (
     TimedOut,
     Unreachable,
 )
-from edgewise.running.machine import Health, Phase, State, step
+from edgewise.running.deciding.machine import Health, Phase, State, step
 from edgewise.specs import LinkSpec, Provenance
 
 LONGEST_PAUSE_S = 30.0

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewise.running import Options
-from edgewise.running.events import AnswerNow, GiveUp, Refuse, RunFallback, Send
-from edgewise.running.steering import Rules
-from edgewise.running.thrift import HostState
+from edgewise.running.deciding.events import AnswerNow, GiveUp, Refuse, RunFallback, Send
+from edgewise.running.deciding.steering import Rules
+from edgewise.running.deciding.thrift import HostState
 from edgewise.specs import LinkSpec
 from session_worlds import CLOUD, EXPECTED, LOCAL, ROUTES, SPLIT, Outcome, Weather, World
 

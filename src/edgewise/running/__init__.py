@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from edgewise.running.answer import Answer, InferenceSource
 from edgewise.running.cancelling import Cancellation, GivenUp
-from edgewise.running.choice import Choice, Policy, choose, predict_s
 from edgewise.running.connecting import connect
 from edgewise.running.content import Input
-from edgewise.running.exchange import Link, Reply, Request
+from edgewise.running.deciding.choice import Choice, Policy, choose, predict_s
+from edgewise.running.linking.exchange import Link, Reply, Request
 from edgewise.running.options import Options, ShadowOptions
-from edgewise.running.outbox import Outbox
-from edgewise.running.outbox_file import NotStored
-from edgewise.running.outbox_items import Entry, OutboxLimits, Receipt
 from edgewise.running.session import Session
-from edgewise.running.shadow_report import ShadowReport
+from edgewise.running.shadowing.shadow_report import ShadowReport
 from edgewise.running.status import Status
-from edgewise.running.streaming import FrameResult, Stream, StreamSummary, stream
-from edgewise.running.submitting import Flushed
+from edgewise.running.streaming.stream import FrameResult, Stream, StreamSummary, stream
+from edgewise.running.submitting.outbox import Outbox
+from edgewise.running.submitting.outbox_file import NotStored
+from edgewise.running.submitting.outbox_items import Entry, OutboxLimits, Receipt
+from edgewise.running.submitting.submitter import Flushed
 
 if TYPE_CHECKING:
-    from edgewise.running.downloading import Download, Fetched, download_bundle, roll_back
-    from edgewise.running.link import HttpLink
+    from edgewise.running.downloading.download import Download, Fetched, download_bundle, roll_back
+    from edgewise.running.linking.link import HttpLink
 
 __all__ = [
     "Answer",
@@ -66,11 +66,11 @@ __all__ = [
 
 
 _SPEAKS_HTTP = {
-    "Download": "downloading",
-    "Fetched": "downloading",
-    "HttpLink": "link",
-    "download_bundle": "downloading",
-    "roll_back": "downloading",
+    "Download": "downloading.download",
+    "Fetched": "downloading.download",
+    "HttpLink": "linking.link",
+    "download_bundle": "downloading.download",
+    "roll_back": "downloading.download",
 }
 
 

@@ -18,10 +18,10 @@ from edgewise.running.connecting import connect
 from edgewise.running.content import Input
 from edgewise.running.equipment import Clock
 from edgewise.running.options import Options
-from edgewise.running.outbox import Outbox
-from edgewise.running.outbox_items import Receipt
 from edgewise.running.session import Session
-from edgewise.running.submitting import Flushed, Submittable
+from edgewise.running.submitting.outbox import Outbox
+from edgewise.running.submitting.outbox_items import Receipt
+from edgewise.running.submitting.submitter import Flushed, Submittable
 
 T = TypeVar("T")
 

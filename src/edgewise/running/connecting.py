@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 from edgewise.bundle import Bundle, check_supported, open_bundle
 from edgewise.errors import BadInput, LinkFailed
-from edgewise.running.choice import Policy
+from edgewise.running.deciding.choice import Policy
 from edgewise.running.equipment import Clock
+from edgewise.running.linking.patience import within
 from edgewise.running.options import Options
-from edgewise.running.outbox import Outbox
-from edgewise.running.patience import within
 from edgewise.running.session import Session
-from edgewise.running.shadow import Shadow
-from edgewise.running.submitting import Submitter
+from edgewise.running.shadowing.shadow import Shadow
+from edgewise.running.submitting.outbox import Outbox
+from edgewise.running.submitting.submitter import Submitter
 from edgewise.running.usable import usable_routes
 from edgewise.trace_log import TraceLog
 
 if TYPE_CHECKING:
-    from edgewise.running.link import HttpLink
+    from edgewise.running.linking.link import HttpLink
 
 _GREETING_S = 2.0
 _log = logging.getLogger("edgewise.running")
@@ -88,7 +88,9 @@ def connect(  # noqa: PLR0913 - each the choice of whoever runs the device
 
 
 def _open_link(url: str, *, api_key: str | None, ca_path: Path | str | None) -> HttpLink:
-    from edgewise.running.link import HttpLink  # urllib3 tries a socket as soon as it is loaded
+    from edgewise.running.linking.link import (
+        HttpLink,  # urllib3 tries a socket as soon as it is loaded
+    )
 
     return HttpLink(url, api_key=api_key, ca_path=ca_path)
 

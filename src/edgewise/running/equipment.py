@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from edgewise.bundle import Bundle, Route
 from edgewise.engines import EmulatedEngine, Engine, Pace
-from edgewise.running.choice import Policy
-from edgewise.running.exchange import Link
+from edgewise.running.deciding.choice import Policy
+from edgewise.running.linking.exchange import Link
 from edgewise.running.options import Options
 from edgewise.running.racing import Device
 from edgewise.running.trusting import open_trusted, trusted_routes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgewise.errors import BadInput
-from edgewise.running.choice import Policy
+from edgewise.running.deciding.choice import Policy
 from edgewise.specs import LinkSpec
 
 MAX_TIMEOUT_S = 3600.0

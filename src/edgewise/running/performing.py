@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from edgewise.bundle import Route, RouteKind
 from edgewise.engines import Engine
 from edgewise.errors import LinkFailed
-from edgewise.running.asking import route_request
 from edgewise.running.cancelling import GivenUp
 from edgewise.running.content import Content
-from edgewise.running.equipment import Equipment
-from edgewise.running.events import (
+from edgewise.running.deciding.events import (
     Action,
     Fault,
     HeadDone,
@@ -27,7 +25,9 @@ from edgewise.running.events import (
     Send,
     TimedOut,
 )
-from edgewise.running.exchange import Broken, Refused, Reply, Request, Unreachable
+from edgewise.running.equipment import Equipment
+from edgewise.running.linking.asking import route_request
+from edgewise.running.linking.exchange import Broken, Refused, Reply, Request, Unreachable
 from edgewise.running.racing import Finished, Race
 from edgewise.running.spans import Recorder
 from edgewise.tensors import Array

@@ -13,19 +13,26 @@ from edgewise.errors import BadInput, LinkFailed
 from edgewise.running.answer import Answer, InferenceSource
 from edgewise.running.cancelling import Cancellation
 from edgewise.running.content import Content, Input, InputReader
+from edgewise.running.deciding.events import (
+    Action,
+    AnswerNow,
+    Cancelled,
+    GiveUp,
+    Refuse,
+    Unreachable,
+)
+from edgewise.running.deciding.steering import DeviceRan, Event, Rules, Wanted, advance, first_mind
+from edgewise.running.deciding.thrift import HostState
 from edgewise.running.equipment import Clock, equip
-from edgewise.running.events import Action, AnswerNow, Cancelled, GiveUp, Refuse, Unreachable
-from edgewise.running.exchange import Link
+from edgewise.running.linking.exchange import Link
 from edgewise.running.options import Options
-from edgewise.running.outbox_items import Receipt
 from edgewise.running.performing import Errand
-from edgewise.running.shadow import Shadow
-from edgewise.running.shadow_report import ShadowReport
+from edgewise.running.shadowing.shadow import Shadow
+from edgewise.running.shadowing.shadow_report import ShadowReport
 from edgewise.running.spans import Recorder
 from edgewise.running.status import Status, describe
-from edgewise.running.steering import DeviceRan, Event, Rules, Wanted, advance, first_mind
-from edgewise.running.submitting import Flushed, Submittable, Submitter
-from edgewise.running.thrift import HostState
+from edgewise.running.submitting.outbox_items import Receipt
+from edgewise.running.submitting.submitter import Flushed, Submittable, Submitter
 from edgewise.running.usable import fallback_route
 from edgewise.trace import SpanKind
 from edgewise.trace_log import TraceLog

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from edgewise.running.answer import InferenceSource
-from edgewise.running.exchange import Reply
+from edgewise.running.linking.exchange import Reply
 from edgewise.trace import Span, SpanKind, Trace
 
 T = TypeVar("T")

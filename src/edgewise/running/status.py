@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from edgewise.running.machine import rests_s
-from edgewise.running.steering import Mind, Rules
+from edgewise.running.deciding.machine import rests_s
+from edgewise.running.deciding.steering import Mind, Rules
 from edgewise.units import format_duration, format_rate
 
 

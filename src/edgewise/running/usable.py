@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from edgewise.bundle import Manifest, Route, RouteKind
 from edgewise.engines import Engine
 from edgewise.errors import BadInput
-from edgewise.running.choice import Policy, allowed_routes
 from edgewise.running.content import PIXEL_CODECS
+from edgewise.running.deciding.choice import Policy, allowed_routes
 from edgewise.running.options import Options
 
 _KINDS = (RouteKind.LOCAL, RouteKind.SPLIT, RouteKind.CLOUD)

@@ -15,16 +15,23 @@ from typing import TYPE_CHECKING
 from edgewise.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from edgewise.serving.access import LOCAL_HOSTS, Access, host_name
+    from edgewise.serving.access.access import LOCAL_HOSTS, Access, host_name
+    from edgewise.serving.access.keys import (
+        KeyEntry,
+        KeyRing,
+        NewKey,
+        new_key,
+        read_keys,
+        write_entry,
+    )
+    from edgewise.serving.access.tls import server_context
     from edgewise.serving.app import create_app
-    from edgewise.serving.batching import Limits
-    from edgewise.serving.canary import Canary, read_canary
-    from edgewise.serving.keys import KeyEntry, KeyRing, NewKey, new_key, read_keys, write_entry
+    from edgewise.serving.batching.batcher import Limits
     from edgewise.serving.operations import LogForm, Operations
-    from edgewise.serving.process import RunningServer, server_process
-    from edgewise.serving.server import serve
-    from edgewise.serving.submission_store import Stored, SubmissionStore
-    from edgewise.serving.tls import server_context
+    from edgewise.serving.processes.process import RunningServer, server_process
+    from edgewise.serving.processes.server import serve
+    from edgewise.serving.repository.canary import Canary, read_canary
+    from edgewise.serving.submissions.submission_store import Stored, SubmissionStore
 
 __all__ = [
     "LOCAL_HOSTS",
@@ -51,27 +58,27 @@ __all__ = [
 ]
 
 _HOMES = {
-    "LOCAL_HOSTS": "access",
-    "Access": "access",
-    "Canary": "canary",
-    "KeyEntry": "keys",
-    "KeyRing": "keys",
-    "Limits": "batching",
+    "LOCAL_HOSTS": "access.access",
+    "Access": "access.access",
+    "Canary": "repository.canary",
+    "KeyEntry": "access.keys",
+    "KeyRing": "access.keys",
+    "Limits": "batching.batcher",
     "LogForm": "operations",
-    "NewKey": "keys",
+    "NewKey": "access.keys",
     "Operations": "operations",
-    "RunningServer": "process",
-    "Stored": "submission_store",
-    "SubmissionStore": "submission_store",
+    "RunningServer": "processes.process",
+    "Stored": "submissions.submission_store",
+    "SubmissionStore": "submissions.submission_store",
     "create_app": "app",
-    "host_name": "access",
-    "new_key": "keys",
-    "read_canary": "canary",
-    "read_keys": "keys",
-    "serve": "server",
-    "server_context": "tls",
-    "server_process": "process",
-    "write_entry": "keys",
+    "host_name": "access.access",
+    "new_key": "access.keys",
+    "read_canary": "repository.canary",
+    "read_keys": "access.keys",
+    "serve": "processes.server",
+    "server_context": "access.tls",
+    "server_process": "processes.process",
+    "write_entry": "access.keys",
 }
 _EXTRA = ("anyio", "httptools", "sqlalchemy", "starlette", "uvicorn")
 

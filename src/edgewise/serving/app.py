@@ -22,29 +22,29 @@ from starlette.routing import Route
 
 from edgewise.bundle import Bundle
 from edgewise.errors import BadInput
-from edgewise.serving.access import Access, Admission, error_reply, only, refusal
-from edgewise.serving.account import account_of
-from edgewise.serving.answering import BATCH_FIELD, entry_of, timing_of
-from edgewise.serving.batching import Limits
-from edgewise.serving.counting import Counts
-from edgewise.serving.descriptions import (
+from edgewise.serving.access.access import Access, Admission, error_reply, only, refusal
+from edgewise.serving.batching.answering import BATCH_FIELD, entry_of, timing_of
+from edgewise.serving.batching.batcher import Limits
+from edgewise.serving.batching.dispatch import TURNED_AWAY, Dispatcher
+from edgewise.serving.layers import build_layers
+from edgewise.serving.observing.account import account_of
+from edgewise.serving.observing.counting import Counts
+from edgewise.serving.protocol.descriptions import (
     DIGEST_FIELD,
     model_config,
     model_metadata,
     repository_index,
     server_metadata,
 )
-from edgewise.serving.dispatch import TURNED_AWAY, Dispatcher
-from edgewise.serving.endpoints import ENDPOINTS, openapi
-from edgewise.serving.intake import read_announced, read_small_body, read_tensors
-from edgewise.serving.layers import build_layers
-from edgewise.serving.offers import Offer
-from edgewise.serving.parts import ServedBundle, load_bundle
-from edgewise.serving.replies import Reply, reply_response
-from edgewise.serving.repository import Repository
-from edgewise.serving.requests import read_body
-from edgewise.serving.submission_store import SubmissionStore
-from edgewise.serving.submissions import take_submission
+from edgewise.serving.protocol.endpoints import ENDPOINTS, openapi
+from edgewise.serving.protocol.intake import read_announced, read_small_body, read_tensors
+from edgewise.serving.protocol.replies import Reply, reply_response
+from edgewise.serving.protocol.requests import read_body
+from edgewise.serving.repository.offers import Offer
+from edgewise.serving.repository.parts import ServedBundle, load_bundle
+from edgewise.serving.repository.repository import Repository
+from edgewise.serving.submissions.submission_store import SubmissionStore
+from edgewise.serving.submissions.taking import take_submission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

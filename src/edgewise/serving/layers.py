@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from starlette.middleware import Middleware
 
-from edgewise.serving.access import Access, Guard
-from edgewise.serving.descriptions import package_version
-from edgewise.serving.doors import Doors
-from edgewise.serving.draining import Draining
-from edgewise.serving.gate import Gate
-from edgewise.serving.logs import RequestLog
-from edgewise.serving.metrics import Meters, build_labels
-from edgewise.serving.observing import Observer
-from edgewise.serving.repository import Repository
+from edgewise.serving.access.access import Access, Guard
+from edgewise.serving.access.doors import Doors
+from edgewise.serving.access.gate import Gate
+from edgewise.serving.observing.logs import RequestLog
+from edgewise.serving.observing.metrics import Meters, build_labels
+from edgewise.serving.observing.observer import Observer
+from edgewise.serving.processes.draining import Draining
+from edgewise.serving.protocol.descriptions import package_version
+from edgewise.serving.repository.repository import Repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

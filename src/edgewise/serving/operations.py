@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edgewise.serving.canary import Canary
-from edgewise.serving.keys import KeyRing
+from edgewise.serving.access.keys import KeyRing
+from edgewise.serving.repository.canary import Canary
 
 
 class LogForm(StrEnum):

@@ -1,0 +1,1 @@
+"""How a session decides: one pure state machine, live estimates, the choice of a route."""

@@ -1,0 +1,1 @@
+"""A bundle from its server: resumed, verified, proven, swapped in whole."""

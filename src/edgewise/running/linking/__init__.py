@@ -1,0 +1,1 @@
+"""The way to the cloud half: requests, connections, credentials, patience."""

@@ -1,0 +1,1 @@
+"""A sampled share answered by the other side too, and compared."""

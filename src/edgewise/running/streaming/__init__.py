@@ -1,0 +1,1 @@
+"""Frames that come faster than answers."""

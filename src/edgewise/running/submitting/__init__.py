@@ -1,0 +1,1 @@
+"""What must reach the server: stored first, delivered when there is a way."""

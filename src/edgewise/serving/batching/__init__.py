@@ -1,0 +1,1 @@
+"""Requests that meet run as one batch."""

@@ -1,0 +1,117 @@
+"""The outermost layer: sees every request from its head to the last byte of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edgewise.serving.access.access import error_reply
+from edgewise.serving.observing.account import Account, account_of
+from edgewise.serving.observing.logs import RequestLog
+from edgewise.serving.observing.metrics import Meters
+from edgewise.serving.protocol.endpoints import ENDPOINTS
+
+_METRICS = "/metrics"
+_NAMES = [(_METRICS, "metrics")] + [(path, one.answer) for one in ENDPOINTS for path in one.paths]
+_ENDPOINTS = tuple(
+    (name, re.compile(re.sub(r"\\{[a-z]+\\}", "[^/]+", re.escape(path)))) for path, name in _NAMES
+)
+_REASONS = {
+    400: "bad_input",
+    403: "origin",
+    404: "unknown",
+    405: "method",
+    408: "slow",
+    409: "bundle",
+    410: "gone",
+    411: "length",
+    413: "too_long",
+    415: "encoding",
+    416: "range",
+    421: "host",
+    429: "queue",
+    500: "failure",
+    501: "switched_off",
+    503: "full",
+    504: "deadline",
+}
+
+
+def endpoint_of(path: str) -> str:
+    """A word for a path, from a short list: paths are hostile and without end.
+
+    >>> endpoint_of("/v2/models/cats/infer"), endpoint_of("/etc/passwd")
+    ('infer', 'other')
+    """
+    found = (name for name, shape in _ENDPOINTS if shape.fullmatch(path))
+    return next(found, "other")
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Counts and logs what the layers within do.
+
+    Args:
+        app: the layers within.
+        log: for lines.
+        meters: for numbers, if anybody wants them.
+        clock: seconds that only go forward.
+    """
+
+    app: ASGIApp
+    log: RequestLog
+    meters: Meters | None
+    clock: Callable[[], float]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and tell of it afterwards."""
+        if scope["type"] != "http":
+            return
+        account = account_of(scope)
+        account.endpoint = endpoint_of(scope["path"])
+        start_s = self.clock()
+        if self.meters is not None:
+            self.meters.begin()
+        try:
+            await self.app(scope, _counting(receive, account), _noting(send, account))
+        except asyncio.CancelledError:
+            # Only the end of the server cancels a request, and whoever asked is to know.
+            account.refused = "cut_off"
+            if account.status is None:
+                reply = error_reply(503, "this server has ended", {"Connection": "close"})
+                await reply(scope, receive, _noting(send, account))
+        finally:
+            account.total_s = self.clock() - start_s
+            self._tell(account)
+
+    def _tell(self, account: Account) -> None:
+        if not account.refused and (account.status or 0) >= 400:
+            account.refused = _REASONS.get(account.status or 0, "other")
+        if self.meters is not None:
+            self.meters.end(account)
+        self.log.request(account)
+
+
+def _counting(receive: Receive, account: Account) -> Receive:
+    async def count() -> Message:
+        message = await receive()
+        account.in_bytes += len(message.get("body", b""))
+        return message
+
+    return count
+
+
+def _noting(send: Send, account: Account) -> Send:
+    async def note(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            account.status = message["status"]
+            account.read_stages(Headers(raw=message["headers"]).get("server-timing", ""))
+        account.out_bytes += len(message.get("body", b""))
+        await send(message)
+
+    return note

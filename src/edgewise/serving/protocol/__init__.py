@@ -1,0 +1,1 @@
+"""The Open Inference Protocol: what is asked, checked, and written back."""

@@ -1,0 +1,216 @@
+"""From the bytes of an ``infer`` request to checked tensors of one route."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+
+from edgewise.errors import BadInput
+from edgewise.serving.access.access import Access, only, refusal
+from edgewise.serving.protocol.heads import Head, without_id
+from edgewise.serving.protocol.request_parameters import fits, read_asked, read_deadline_us, words
+from edgewise.serving.repository.offers import Offer
+from edgewise.serving.repository.parts import ServedBundle, ServedRoute
+from edgewise.wire import (
+    HEADER_LENGTH_FIELD,
+    MAX_HEADER_BYTES,
+    Header,
+    Message,
+    check_bounds,
+    read_header,
+    read_message,
+)
+
+_NUMBER = re.compile(r"[0-9]{1,15}")
+# TCP segments carry 536 bytes or more; a sender of fewer than 64 a piece wants our time.
+_SMALL_PIECES = 1024
+_PIECE_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Infer:
+    """One request, checked.
+
+    Args:
+        bundle: that answers.
+        served: the route of it.
+        message: tensors as views into the body, with id and parameters.
+        outputs: names of the outputs to return, in order.
+        binary: those that go back as raw bytes; the others as JSON.
+        deadline_us: how long the answer is wanted from its arrival on; ``None`` for ever.
+    """
+
+    bundle: ServedBundle
+    served: ServedRoute
+    message: Message
+    outputs: tuple[str, ...]
+    binary: frozenset[str]
+    deadline_us: int | None = None
+
+
+def declared_bytes(
+    headers: Headers, *, limit_bytes: int, remedy: str = "send what a route of this bundle sends"
+) -> int:
+    """The length of the body, checked before a byte of it is kept.
+
+    Args:
+        headers: of the request.
+        limit_bytes: the longest body.
+        remedy: what to do about a longer one.
+
+    Raises:
+        HTTPException: 411 without a length, 413 above the limit.
+    """
+    declared = only(headers, "content-length") or ""
+    if not _NUMBER.fullmatch(declared):
+        raise refusal(
+            411,
+            expected="a Content-Length",
+            found="none",
+            remedy="send the body's length ahead of it, not in chunks",
+        )
+    if int(declared) > limit_bytes:
+        raise refusal(
+            413,
+            expected=f"a body of at most {limit_bytes} bytes",
+            found=f"{int(declared)} bytes",
+            remedy=remedy,
+        )
+    return int(declared)
+
+
+def header_bytes(headers: Headers, *, body_bytes: int) -> int:
+    """The length of the JSON header that the body starts with.
+
+    Raises:
+        HTTPException: 400 when it is missing or cannot be.
+    """
+    declared = only(headers, HEADER_LENGTH_FIELD) or ""
+    limit = min(body_bytes, MAX_HEADER_BYTES)
+    if not _NUMBER.fullmatch(declared) or not 0 < int(declared) <= limit:
+        raise refusal(
+            400,
+            expected=f"{HEADER_LENGTH_FIELD} from 1 to {limit}",
+            found=declared[:20] or "none",
+            remedy="send binary tensors: a JSON header, then raw little-endian bytes",
+        )
+    return int(declared)
+
+
+async def read_body(request: Request, body_bytes: int, *, access: Access) -> memoryview:
+    """The whole body, in the one buffer that its declared length asked for.
+
+    Raises:
+        HTTPException: 408 when it is too slow, 400 when it comes short or in crumbs.
+    """
+    try:
+        async with asyncio.timeout(access.body_timeout_s):
+            return await _fill(request, bytearray(body_bytes))
+    except TimeoutError:
+        raise refusal(
+            408,
+            expected=f"the whole body within {access.body_timeout_s:g} s",
+            found="less",
+            remedy="send less, or answer on the device",
+            headers={"Connection": "close"},
+        ) from None
+    except ClientDisconnect:
+        raise _short_body(body_bytes) from None
+
+
+async def _fill(request: Request, body: bytearray) -> memoryview:
+    filled = pieces = 0
+    async for piece in request.stream():
+        pieces += 1
+        end = filled + len(piece)
+        if end > len(body) or pieces > _SMALL_PIECES + filled // _PIECE_BYTES:
+            raise _short_body(len(body))
+        body[filled:end] = piece
+        filled = end
+    if filled != len(body):
+        raise _short_body(len(body))
+    return memoryview(body).toreadonly()
+
+
+def _short_body(body_bytes: int) -> Exception:
+    return refusal(
+        400,
+        expected=f"a body of exactly {body_bytes} bytes in reasonable pieces",
+        found="another one",
+        remedy="send it again",
+        headers={"Connection": "close"},
+    )
+
+
+def read_infer(body: memoryview, offer: Offer, *, header_bytes: int) -> Infer:
+    """Check a frame against the bundle that it is for, and name the route that answers it.
+
+    Raises:
+        BadInput: when the frame is not one that a route of that bundle takes.
+        HTTPException: 409 when it is for another bundle.
+    """
+    raw = bytes(body[:header_bytes])
+    request_id, key = without_id(raw, tensor_bytes=len(body) - header_bytes)
+    head = offer.heads.find(key)
+    if head is None:
+        head = _read_head(raw, offer, body_bytes=len(body))
+        if offer.canary is None:  # with one the id has a say in which bundle answers
+            offer.heads.keep(key, head)
+    message = read_message(body, head.header, header_bytes=header_bytes)
+    return Infer(
+        bundle=head.bundle,
+        served=head.route,
+        message=message if request_id is None else replace(message, id=request_id),
+        outputs=head.asked.outputs,
+        binary=head.asked.binary,
+        deadline_us=head.deadline_us,
+    )
+
+
+def _read_head(raw: bytes, offer: Offer, *, body_bytes: int) -> Head:
+    header = read_header(raw, body_bytes=body_bytes, key="inputs")
+    bundle = offer.choose(header)
+    deadline_us = read_deadline_us(header.parameters)
+    route = choose_route(header, bundle)
+    check_bounds(header, route.route.boundary)
+    names = tuple(spec.name for spec in route.engine.outputs)
+    asked = read_asked(header.outputs, header.parameters).among(names)
+    return Head(bundle=bundle, route=route, header=header, asked=asked, deadline_us=deadline_us)
+
+
+def choose_route(header: Header, served: ServedBundle) -> ServedRoute:
+    """The route that a request names, or the first that takes its tensors.
+
+    Raises:
+        BadInput: when there is none.
+    """
+    asked = header.parameters.get("route")
+    routes = {route.route.name: route for route in served.routes}
+    if asked is not None:
+        if not isinstance(asked, str) or asked not in routes:
+            raise _no_route(routes, repr(asked)[:80])
+        if not fits(routes[asked].route, header.parameters):
+            raise _no_route(routes, words(header.parameters))
+        return routes[asked]
+    found = sorted((tensor.name, tensor.dtype) for tensor in header.tensors)
+    allowed = [part for part in served.routes if fits(part.route, header.parameters)]
+    if not allowed:
+        raise _no_route(routes, words(header.parameters))
+    for route in allowed:
+        if sorted((bound.name, bound.dtype) for bound in route.route.boundary) == found:
+            return route
+    tensors = ", ".join(f"{name} {dtype}" for name, dtype in found)
+    raise _no_route(routes, f"the tensors {tensors[:300]}, which none of them takes")
+
+
+def _no_route(routes: Mapping[str, ServedRoute], found: str) -> BadInput:
+    return BadInput(
+        expected=f"a request for one of the routes {', '.join(routes)}",
+        found=found,
+        remedy="name a route of this bundle in the parameter 'route'",
+    )

@@ -1,0 +1,1 @@
+"""What is served: bundles, their versions, and how they are exchanged."""

@@ -1,0 +1,1 @@
+"""What devices hand in: stored once, read by the operator."""

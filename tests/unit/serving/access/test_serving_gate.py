@@ -1,0 +1,87 @@
+"""Who is let in: which key a request gives, and where it comes from."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from starlette.datastructures import Headers
+from starlette.types import Message
+
+from edgewise.serving.access.access import Access, Guard
+from edgewise.serving.access.gate import is_local, key_of
+from edgewise.serving.observing.account import Account
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        ([], ""),
+        ([("authorization", "Bearer k")], "k"),
+        ([("authorization", "bearer  k ")], "k"),
+        ([("edgewise-key", "k")], "k"),
+        ([("edgewise-key", "k"), ("authorization", "Bearer k")], "k"),
+        ([("edgewise-key", "k"), ("authorization", "Bearer j")], ""),
+        ([("edgewise-key", "k"), ("edgewise-key", "j")], ""),
+        ([("authorization", "Basic k")], ""),
+        ([("authorization", "Basic k"), ("edgewise-key", "k")], ""),
+        ([("authorization", "Bearer")], ""),
+    ],
+)
+def test_a_request_gives_one_key_or_none(fields: list[tuple[str, str]], key: str) -> None:
+    raw = [(name.encode(), value.encode()) for name, value in fields]
+    assert key_of(Headers(raw=raw)) == key
+
+
+@pytest.mark.parametrize(
+    ("client", "fields", "local"),
+    [
+        (("127.0.0.1", 1), {}, True),
+        (("127.9.9.9", 1), {}, True),
+        (("::1", 1), {}, True),
+        (("192.0.2.1", 1), {}, False),
+        (None, {}, False),
+        (("", 1), {}, False),
+        (("localhost", 1), {}, False),
+        (("127.0.0.1", 1), {"X-Forwarded-For": "192.0.2.1"}, False),
+        (("127.0.0.1", 1), {"Forwarded": "for=192.0.2.1"}, False),
+        (("127.0.0.1", 1), {"Via": "1.1 proxy"}, False),
+    ],
+)
+def test_local_is_this_machine_and_no_proxy_on_it(
+    client: tuple[str, int] | None, fields: dict[str, str], local: bool
+) -> None:
+    assert is_local({"client": client}, Headers(fields)) is local
+
+
+def test_times_are_read_from_the_answer() -> None:
+    account = Account()
+    account.read_stages("queue;dur=0.100, decode;dur=2.000, compute;dur=30.000")
+    assert account.stages == pytest.approx({"queue": 1e-4, "decode": 2e-3, "compute": 0.03})
+    account.read_stages("nonsense")
+    assert account.stages == {}
+
+
+def test_a_failure_is_one_sentence_for_the_client_and_a_trace_for_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sent: list[Message] = []
+
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError("of ours")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "scheme": "http", "headers": [(b"host", b"localhost")]}
+    asyncio.run(Guard(fail, access=Access())(scope, receive, send))
+    assert sent[0]["status"] == 500
+    assert json.loads(sent[1]["body"]) == {
+        "error": "expected an answer, found a failure of the server on this request;"
+        " its log says why: tell its operator, and answer on the device"
+    }
+    assert "of ours" in caplog.text
