@@ -194,8 +194,8 @@ def encode_reply(message: Message) -> Frame:
 def _reply_header(message: Message) -> dict[str, Any]:
     return {
         "model_name": message.model,
-        **({"model_version": message.version} if message.version else {}),
         **({"id": message.id} if message.id else {}),
+        **({"model_version": message.version} if message.version else {}),
         **({"parameters": dict(message.parameters)} if message.parameters else {}),
         "outputs": [_describe(name, array) for name, array in message.tensors.items()],
     }

@@ -124,7 +124,7 @@ def test_feasible_deadlines_are_kept_whatever_the_cloud_does(
 
 
 @given(STEPS, st.sampled_from([-1e6, -100.0, 0.0, 100.0, 1e6]))
-def test_a_jump_of_the_clock_keeps_the_cloud_out_no_longer_than_two_pauses(
+def test_after_a_jump_of_the_clock_one_of_two_requests_a_pause_apart_asks_the_cloud(
     steps: list, jump_s: float
 ):
     rules = Rules(routes=(CLOUD,), fallback=True, options=Options(link=EXPECTED))
@@ -134,8 +134,11 @@ def test_a_jump_of_the_clock_keeps_the_cloud_out_no_longer_than_two_pauses(
         world.now_s += pause_s
         world.ask()
     world.skew_s += jump_s
-    world.now_s += 2 * LONGEST_PAUSE_S
-    assert world.ask().count(Send) == 1
+    sent = 0
+    for _ in range(2):
+        world.now_s += 1.01 * LONGEST_PAUSE_S
+        sent += world.ask().count(Send)
+    assert sent >= 1
 
 
 @given(RULES, HOSTS, STEPS)

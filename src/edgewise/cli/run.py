@@ -48,13 +48,15 @@ def add_command(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("run", help="the device half of a bundle, on files")
     parser.add_argument("bundle", metavar="BUNDLE", type=Path)
-    parser.add_argument(
+    inputs = parser.add_argument(
         "inputs",
         metavar="INPUT",
-        nargs="*",
+        nargs="+",  # "*" would be satisfied by nothing before the first option, and take no more
+        default=[],
         type=Path,
         help="photos, .npy, .npz, folders; texts by line: .txt, .csv, .tsv",
     )
+    inputs.required = False  # --text will do
     parser.add_argument(
         "--text", action="append", default=[], help="a text, if the network reads texts"
     )

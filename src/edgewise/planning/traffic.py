@@ -31,10 +31,12 @@ _REPLY_HEAD = (
     "inference-header-content-length: {header_bytes}\r\n"
     "server-timing: queue;dur=0.500, decode;dur=0.050, compute;dur=10.000\r\n"
     f"edgewise-bundle: {'0' * 64}\r\n"
+    "edgewise-batch: 1\r\n"
     "content-length: {body_bytes}\r\n"
     "content-type: application/octet-stream\r\n\r\n"
 )
 _ID = "100"
+_VERSION = "1"
 _NARROW = {PayloadCodec.FP16: "float16", PayloadCodec.INT8: "uint8"}
 
 
@@ -78,7 +80,9 @@ def reply_bytes(*, route: str, model: Model) -> int:
 
     def encode(tensors: dict[str, np.ndarray]) -> Frame:
         return encode_reply(
-            Message(tensors=tensors, id=_ID, parameters={"route": route}, model=name)
+            Message(
+                tensors=tensors, id=_ID, parameters={"route": route}, model=name, version=_VERSION
+            )
         )
 
     return _message_bytes(_REPLY_HEAD, model.outputs, encode, name)

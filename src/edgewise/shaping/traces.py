@@ -14,6 +14,7 @@ from edgewise.errors import BadInput
 _BYTES_PER_MBIT = 1e6 / 8
 _MAX_FILE_BYTES = 16_000_000
 _MAX_LINES = 200_000
+_ROUNDING = 1e-12  # of sums of floats, relative
 _REMEDY = "write one line 'seconds Mbit/s' for each change of the rate"
 
 
@@ -84,8 +85,10 @@ class RateTrace:
         if size_bytes <= 0:
             return start_s
         total = self._after_bytes[-1]
-        periods, rest = divmod(self.bytes_by(start_s) + size_bytes, total)
-        if rest == 0:  # the last byte of a period, not the first moment of the next
+        goal = self.bytes_by(start_s) + size_bytes
+        periods, rest = divmod(goal, total)
+        # The last byte of a period, up to rounding, and not the first moment of the next.
+        if periods > 0 and rest <= _ROUNDING * goal:
             periods, rest = periods - 1, total
         i = bisect_left(self._after_bytes, rest)
         within_s = (rest - self._before_bytes[i]) / self.rates_bytes_per_s[i]
