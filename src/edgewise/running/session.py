@@ -95,6 +95,11 @@ class Session:
         """Parts that did not give their stored answer on this machine, and are not used: why."""
         return self._equipment.distrusted
 
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes that may be taken here, the planner's choice first."""
+        return self._equipment.routes
+
     def run(
         self,
         value: Input,

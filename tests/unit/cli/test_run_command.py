@@ -309,6 +309,28 @@ def test_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert str(place) in err
 
 
+def test_without_labels_nothing_is_called_a_class(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_photo(tmp_path / "a.png")
+    (answer,) = results(bundle, capsys, tmp_path / "a.png")
+    assert answer["label"] is None
+    assert run(bundle, tmp_path / "a.png") == 0
+    shown = capsys.readouterr().out
+    assert f"largest at {int(logits_of(photo()).argmax())} of {tiny.CLASSES}  " in shown
+    assert "class" not in shown
+
+
+@pytest.mark.parametrize("more", [(), ("--fps", 30)])
+def test_a_route_that_there_is_not_is_the_fault_of_no_input(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[object, ...]
+) -> None:
+    save_photo(tmp_path / "a.png")
+    said = refusal(bundle, capsys, tmp_path / "a.png", "--route", "nope", *more)
+    assert "expected one of the routes local, found 'nope'" in said
+    assert "a.png" not in said
+
+
 def test_labels_name_the_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain = session_bundle(tmp_path / "plain", "local")
     labels = tuple(f"class-{i}" for i in range(tiny.CLASSES))
