@@ -37,7 +37,7 @@ class Parser(argparse.ArgumentParser):
     def _without_late_words(self, parsed: argparse.Namespace, extra: list[str]) -> list[str]:
         """Give words behind options to the argument that takes any number of them."""
         # argparse lets it take none as soon as an option follows the arguments before it.
-        takers = [action for action in self._actions if action.nargs == argparse.ZERO_OR_MORE]
+        takers = [a for a in self._get_positional_actions() if a.nargs == argparse.ZERO_OR_MORE]
         if not takers or any(word.startswith("-") for word in extra):
             return extra
         (taker,) = takers

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from edgewise.bundle import Bundle, Route
-from edgewise.errors import BadInput
 from edgewise.running.answer import Answer
 from edgewise.running.cancelling import Cancellation
 from edgewise.running.connecting import connect
 from edgewise.running.content import Input
 from edgewise.running.equipment import Clock
 from edgewise.running.options import Options
-from edgewise.running.session import Session
+from edgewise.running.session import Session, closed_session
 from edgewise.running.shadowing.shadow_report import ShadowReport
 from edgewise.running.status import Status
 from edgewise.running.submitting.outbox import Outbox
@@ -127,9 +126,7 @@ class AsyncSession:
 
     def _check_open(self) -> None:
         if self._closing is not None:
-            raise BadInput(
-                expected="an open session", found="a closed one", remedy="connect again"
-            )
+            raise closed_session()
 
     def _close(self) -> None:
         self.session.close()
