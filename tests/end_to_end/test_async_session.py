@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,11 @@ from edgewise.running import (
     Options,
     Outbox,
     Policy,
+    ShadowOptions,
     connect,
 )
 from edgewise.serving import server_process
+from edgewise.trace_log import TraceLog, read_traces
 from session_bundles import image, logits_of, session_bundle
 from session_servers import LyingServer, Seen, answer, greet_as, reply
 
@@ -341,3 +343,38 @@ def test_flush_delivers(split: Bundle, tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/submissions.db"
     with server_process(split.path, options=[f"--submissions={database}"]) as server:
         assert asyncio.run(main(server.url)) == 0
+
+
+def test_it_tells_how_it_is_doing_while_it_answers(split: Bundle) -> None:
+    holding = Holding()
+
+    async def main() -> None:
+        options = replace(
+            CLOUD_FIRST, shadow=ShadowOptions(share=1.0, rng=np.random.default_rng(7))
+        )
+        async with await edgewise.connect_async(split, lying.url, options=options) as session:
+            assert session.distrusted == {}
+            assert session.routes == split.manifest.routes
+            asked = asyncio.create_task(session.run(image()))
+            await asyncio.to_thread(holding.arrived.acquire)
+            session.host_state(battery_share=0.05)
+            status = session.status()
+            assert (status.health, status.battery_low) == ("online", True)
+            assert (await session.shadow_report()).asked == 0
+            holding.go.set()
+            await asked
+            assert (await session.shadow_report(timeout_s=LONG_S)).asked == 1
+
+    with LyingServer(greet_as(split), holding).running() as lying:
+        asyncio.run(main())
+
+
+def test_it_keeps_traces(split: Bundle, tmp_path: Path) -> None:
+    file = tmp_path / "traces.db"
+
+    async def main() -> None:
+        async with await edgewise.connect_async(split, None, traces=TraceLog(file)) as session:
+            await session.run(image())
+
+    asyncio.run(main())
+    assert [trace.route for trace in read_traces(file)] == ["local"]

@@ -156,6 +156,9 @@ def test_run_fps_against_a_server_and_what_its_traces_say(bundle: Bundle, tmp_pa
         )
     assert typed.code == 0, typed.err
     report = json.loads(typed.out)
+    assert report["distrusted"] == {}
+    assert report["status"]["health"] == "online"
+    assert report["status"]["samples"] > 0
     summary = report["summary"]
     assert summary["offered"] == 50 == summary["answered"] + summary["dropped"]
     assert sum(summary["routes"].values()) == summary["answered"] == len(report["results"])
@@ -163,6 +166,20 @@ def test_run_fps_against_a_server_and_what_its_traces_say(bundle: Bundle, tmp_pa
     shown = json.loads(type_command("traces", file, "--json").out)
     assert shown["requests"] == summary["answered"]
     assert {route["route"]: route["requests"] for route in shown["routes"]} == summary["routes"]
+
+
+def test_run_fps_says_at_the_end_how_the_session_was_doing(bundle: Bundle, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", image())
+    with serving(bundle.path) as (url, _):
+        typed = type_command(
+            *("run", bundle.path, tmp_path / "x.npy", "--server", url, "--shadow", "1"),
+            *("--fps", 20, "--for", "1s", "--max-age", "1h"),
+        )
+    assert typed.code == 0, typed.err
+    status, shadow = typed.out.splitlines()[-2:]
+    assert status.startswith("status: online; link ")
+    assert shadow.startswith("shadow: ")
+    assert " answers compared" in shadow
 
 
 def test_a_disk_that_takes_no_more_traces_stops_no_stream(bundle: Bundle, tmp_path: Path) -> None:

@@ -116,6 +116,17 @@ def test_a_server_asked_with_or_without_tls_by_mistake(tmp_path: Path) -> None:
         assert "the server does not speak TLS; ask it with http://, not https://" in typed.err
 
 
+def test_fetch_says_what_to_do_about_tls_as_run_does(bundle: Bundle, tmp_path: Path) -> None:
+    files = write_certificate(tmp_path)
+    words = ("-o", tmp_path / "fetched", "--ca", files.ca)
+    with serving(bundle.path, *_words(files)) as (url, _):
+        plain = type_command("fetch", url.replace("https:", "http:"), *words)
+        one_file = type_command("fetch", url, "-o", tmp_path / "fetched")
+        assert type_command("fetch", url, *words).code == 0
+    refused(plain, said="if the server speaks TLS, ask it with https://")
+    refused(one_file, said="nobody whom this device trusts signed it; pass with --ca")
+
+
 def test_one_who_speaks_no_tls_does_not_end_the_server(bundle: Bundle, tmp_path: Path) -> None:
     files = write_certificate(tmp_path)
     with serving(bundle.path, *_words(files), "--log", "json") as (url, process):

@@ -94,8 +94,15 @@ class Coefficients:
         ...     up_bytes_per_s=1e4, down_bytes_per_s=1e6, rtt_s=0.05)
         0.27
         """
-        link_s = self.up_bytes / up_bytes_per_s + self.down_bytes / down_bytes_per_s
-        return self.device_s + link_s + self.rtts * rtt_s + self.cloud_s * load
+        link_s = self.link_s(
+            up_bytes_per_s=up_bytes_per_s, down_bytes_per_s=down_bytes_per_s, rtt_s=rtt_s
+        )
+        return self.device_s + link_s + self.cloud_s * load
+
+    def link_s(self, *, up_bytes_per_s: float, down_bytes_per_s: float, rtt_s: float) -> float:
+        """Predicted seconds of the link alone: bytes both ways, and round trips."""
+        bytes_s = self.up_bytes / up_bytes_per_s + self.down_bytes / down_bytes_per_s
+        return bytes_s + self.rtts * rtt_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,15 +24,21 @@ def error_about(name: str, error: BadInput) -> BadInput:
     return BadInput(expected=f"in {name} {error.expected}", found=error.found, remedy=error.remedy)
 
 
-def top_label(answer: Answer, bundle: Bundle) -> str:
-    """The class that an answer names, or the shape of what it gives."""
-    output: Array = next(iter(answer.outputs.values()))
-    labels = bundle.manifest.labels
-    index = int(np.argmax(output))
-    if labels and output.size == len(labels):
-        return labels[index]
-    one_row = output.ndim <= 2 and output.size == output.shape[-1] if output.ndim else False
-    return f"class {index}" if one_row else f"{output.dtype}{list(output.shape)}"
+def top_label(answer: Answer, bundle: Bundle) -> str | None:
+    """The class that an answer names; ``None`` unless the bundle has a label for each value."""
+    labels, output = bundle.manifest.labels, _first_output(answer)
+    return labels[int(np.argmax(output))] if labels and output.size == len(labels) else None
+
+
+def top_words(answer: Answer, bundle: Bundle) -> str:
+    """The class that an answer names; without labels, what can be said of any network's values."""
+    label, output = top_label(answer, bundle), _first_output(answer)
+    if label is not None:
+        return label
+    # A row may be classes or an embedding: nothing in a bundle without labels tells.
+    if 0 < output.ndim <= 2 and output.size == output.shape[-1] > 1:
+        return f"largest at {int(np.argmax(output))} of {output.size}"
+    return f"{output.dtype}{list(output.shape)}"
 
 
 def answer_json(name: str, answer: Answer, bundle: Bundle) -> Mapping[str, Any]:
@@ -49,6 +55,10 @@ def answer_json(name: str, answer: Answer, bundle: Bundle) -> Mapping[str, Any]:
         "down_bytes": answer.trace.down_bytes,
         "spans": write_record(answer.trace.spans),
     }
+
+
+def _first_output(answer: Answer) -> Array:
+    return next(iter(answer.outputs.values()))
 
 
 def _array_json(array: Array) -> Any:

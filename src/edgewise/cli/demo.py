@@ -193,7 +193,7 @@ def _cycle(photos: Sequence[_Photo], count: int) -> Iterator[_Photo]:
 def _ask(
     show: _Show, session: Session, photo: _Photo, plan: Plan, *, cut: bool = False
 ) -> PageAnswer:
-    from edgewise.cli.answers import top_label
+    from edgewise.cli.answers import top_words
     from edgewise.reporting import PageAnswer
     from edgewise.running import predict_s
 
@@ -204,7 +204,7 @@ def _ask(
         link_cut=cut,
         name=photo.name,
         thumbnail=_thumbnail(photo.pixels),
-        label=top_label(answer, show.bundle),
+        label=top_words(answer, show.bundle),
         expected=photo.label,
         predicted_s=None if cut else predict_s(route, plan.target.link),
         answer=answer,

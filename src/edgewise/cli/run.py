@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +14,15 @@ import numpy as np
 
 from edgewise.bundle import Bundle, open_bundle
 from edgewise.catalog import load_link
-from edgewise.cli.answers import answer_json, error_about, top_label
+from edgewise.cli.answers import answer_json, error_about, top_words
 from edgewise.cli.console import Commands, add_json, note, print_json, printable
 from edgewise.cli.credentials import add_credentials, read_api_key
 from edgewise.cli.options import duration
+from edgewise.cli.reports import read_reports, report_lines, reports_json
 from edgewise.cli.streams import add_stream_options, check_stream_options, run_stream
 from edgewise.cli.texts import TEXT_FILES, named_texts, texts_in
 from edgewise.cli.traces import add_traces, open_traces
 from edgewise.errors import BadInput, LinkFailed
-from edgewise.records import write_record
 from edgewise.tensors import Array
 from edgewise.units import format_bytes, format_duration
 
@@ -33,15 +33,12 @@ if TYPE_CHECKING:
         Options,
         Session,
         ShadowOptions,
-        ShadowReport,
-        Status,
     )
 
 # The words of edgewise.running.Policy, which loads the engine; --help should not.
 POLICIES = ("auto", "prefer_on_device", "only_on_device", "prefer_in_cloud", "only_in_cloud")
 _PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 _ARRAYS = (".npy", ".npz")
-_SHADOW_S = 5.0
 
 
 def add_command(commands: Commands) -> None:
@@ -82,7 +79,7 @@ def add_command(commands: Commands) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Answer every input."""
-    from edgewise.running import connect
+    from edgewise.running import connect, named_route
 
     check_stream_options(args)
     options = _options(args)
@@ -95,22 +92,33 @@ def execute(args: argparse.Namespace) -> int:
             bundle, args.server, options=options, traces=traces, api_key=key, ca_path=args.ca
         ) as session,
     ):
+        if args.route is not None:
+            named_route(session.routes, args.route)  # before an input could be blamed for it
         _tell_conditions(args, session)
-        if args.fps is not None:
-            return run_stream(args, bundle, session, inputs)
-        results = []
-        for name, answer in _answers(args, session, inputs):
-            results.append((name, answer))
-            if not args.json:
-                print(_line(name, answer, bundle), flush=True)
-        reports = dict(_reports(args, session))
+        run = _run_files if args.fps is None else run_stream
+        return run(args, bundle, session, inputs)
+
+
+def _run_files(
+    args: argparse.Namespace,
+    bundle: Bundle,
+    session: Session,
+    inputs: Iterator[tuple[str, Input]],
+) -> int:
+    results = []
+    for name, answer in _answers(args, session, inputs):
+        results.append((name, answer))
+        if not args.json:
+            print(_line(name, answer, bundle), flush=True)
+    reports = read_reports(args, session)
     if args.json:
         every = [answer_json(name, answer, bundle) for name, answer in results]
-        shown = {name: write_record(report) for name, report in reports.items()}
-        known = {"bundle": bundle.digest, "distrusted": dict(session.distrusted)}
-        print_json({**known, "results": every, **shown})
+        print_json({**reports_json(bundle, session, reports), "results": every})
         return 0
-    _print_summary([answer for _, answer in results], reports)
+    if len(results) > 1:
+        print(_summary([answer for _, answer in results]))
+    for line in report_lines(reports):
+        print(line)
     return 0
 
 
@@ -130,25 +138,6 @@ def _tell_conditions(args: argparse.Namespace, session: Session) -> None:
         note(f"not used on this machine: {part}: {why}")
     if args.slowdown > 1:
         note(f"emulating a device {args.slowdown:g} times slower than this machine")
-
-
-def _print_summary(
-    answers: Sequence[Answer], reports: Mapping[str, Status | ShadowReport]
-) -> None:
-    if len(answers) > 1:
-        print(_summary(answers))
-    for name, report in reports.items():
-        print(printable(f"{name}: {report.words}"))
-
-
-def _reports(
-    args: argparse.Namespace, session: Session
-) -> Iterator[tuple[str, Status | ShadowReport]]:
-    """What the session has to say of itself at the end."""
-    if args.server is not None:
-        yield "status", session.status()
-    if args.shadow is not None:
-        yield "shadow", session.shadow_report(timeout_s=_SHADOW_S)
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -269,7 +258,7 @@ def _line(name: str, answer: Answer, bundle: Bundle) -> str:
     sent = f"sent {format_bytes(trace.up_bytes)}" if trace.up_bytes else "sent nothing"
     lost = f"; {answer.note}" if answer.note else ""
     return printable(
-        f"{Path(name).name:24}  {top_label(answer, bundle):20}  {source.route:18} "
+        f"{Path(name).name:24}  {top_words(answer, bundle):20}  {source.route:18} "
         f"{format_duration(trace.total_s):>9}  {sent:14}  {source.reason}{lost}{late}"
     )
 

@@ -15,6 +15,7 @@ from edgewise.bundle import Bundle
 from edgewise.cli.answers import answer_json, error_about
 from edgewise.cli.console import print_json, printable
 from edgewise.cli.options import duration
+from edgewise.cli.reports import read_reports, report_lines, reports_json
 from edgewise.errors import BadInput, EdgewiseError
 from edgewise.records import write_record
 from edgewise.units import format_duration
@@ -84,7 +85,7 @@ def run_stream(
     with frames, report, contextlib.suppress(KeyboardInterrupt):
         for frame in frames:
             report.take(frame, frames)
-    report.print(frames.summary(), fps=args.fps)
+    report.print(frames.summary(), args, session)
     return 0
 
 
@@ -135,19 +136,21 @@ class _Report:
             line = _CLEAR_LINE + _live_words(frames.summary())
             print(line, end="", file=sys.stderr, flush=True)
 
-    def print(self, summary: StreamSummary, *, fps: float) -> None:
-        """What came of it.
+    def print(self, summary: StreamSummary, args: argparse.Namespace, session: Session) -> None:
+        """What came of it, and how the session was doing at its end.
 
         Raises:
             EdgewiseError: why no frame was answered.
         """
         self._raise_unless_answered()
+        reports = read_reports(args, session)
         if self._as_json:
             told = {**write_record(summary), "dropped": summary.dropped}
-            report = {"bundle": self._bundle.digest, "results": self._results, "summary": told}
-            print_json(report)
+            known = reports_json(self._bundle, session, reports)
+            print_json({**known, "results": self._results, "summary": told})
             return
-        print(printable("\n".join(_words(summary, fps=fps))))
+        for line in (*map(printable, _words(summary, fps=args.fps)), *report_lines(reports)):
+            print(line)
 
     def _raise_unless_answered(self) -> None:
         if self._error is not None and not self._answered:

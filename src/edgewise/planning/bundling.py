@@ -124,12 +124,19 @@ def build_bundle(
         given_away=_given_away(pieces.values(), full),
     )
     raws = {name: piece.raw for name, piece in pieces.items()}
+    return _write_proven(folder, manifest, raws, full)
+
+
+def _write_proven(
+    folder: Path | str, manifest: Manifest, raws: Mapping[str, bytes], full: Model
+) -> Bundle:
+    """The bundle on disk, with a probe if its parts give finite numbers on one."""
     built = build_probe(manifest, raws, probe_input(full))
     if built is None:
         return write_bundle(folder, manifest, raws)
     probe, tolerance = built
-    manifest = replace(manifest, probe=describe_probe(probe, tolerance=tolerance))
-    return write_bundle(folder, manifest, raws, probe=probe)
+    proven = replace(manifest, probe=describe_probe(probe, tolerance=tolerance))
+    return write_bundle(folder, proven, raws, probe=probe)
 
 
 def _fallback(candidates: Iterable[Candidate]) -> Fallback:

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
-from edgewise.bundle import Bundle
-from edgewise.errors import BadInput
+from edgewise.bundle import Bundle, Route
 from edgewise.running.answer import Answer
 from edgewise.running.cancelling import Cancellation
 from edgewise.running.connecting import connect
 from edgewise.running.content import Input
 from edgewise.running.equipment import Clock
 from edgewise.running.options import Options
-from edgewise.running.session import Session
+from edgewise.running.session import Session, closed_session
+from edgewise.running.shadowing.shadow_report import ShadowReport
+from edgewise.running.status import Status
 from edgewise.running.submitting.outbox import Outbox
 from edgewise.running.submitting.outbox_items import Receipt
 from edgewise.running.submitting.submitter import Flushed, Submittable
+from edgewise.trace_log import TraceLog
 
 T = TypeVar("T")
 
 
 class AsyncSession:
-    """A session whose methods are awaited; made by :func:`connect_async`, for one event loop.
+    """A session whose work is awaited; made by :func:`connect_async`, for one event loop.
 
     Requests are answered in the order in which they came, by one thread. What goes into the
-    outbox does not wait for them, nor for a delivery.
+    outbox does not wait for them, nor for a delivery. ``status`` and ``host_state`` wait for
+    nothing, and are called as they are.
 
     Args:
         session: used by nobody else; closed with this.
@@ -78,6 +81,28 @@ class AsyncSession:
         """Deliver what waits in the outbox now; see :meth:`Session.flush`."""
         return await self._in(self._delivering, partial(self.session.flush, timeout_s=timeout_s))
 
+    @property
+    def distrusted(self) -> Mapping[str, str]:
+        """Parts that are not used on this machine; see :attr:`Session.distrusted`."""
+        return self.session.distrusted
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes that may be taken here; see :attr:`Session.routes`."""
+        return self.session.routes
+
+    def host_state(self, *, battery_share: float | None, on_charger: bool = False) -> None:
+        """Tell how the host is; see :meth:`Session.host_state`."""
+        self.session.host_state(battery_share=battery_share, on_charger=on_charger)
+
+    def status(self) -> Status:
+        """How the session is doing; see :meth:`Session.status`."""
+        return self.session.status()
+
+    async def shadow_report(self, *, timeout_s: float = 0.0) -> ShadowReport:
+        """What shadow mode has found so far; see :meth:`Session.shadow_report`."""
+        return await asyncio.to_thread(self.session.shadow_report, timeout_s=timeout_s)
+
     async def close(self) -> None:
         """Free everything; a request under way is answered without the cloud, later ones not."""
         if self._closing is None:
@@ -101,9 +126,7 @@ class AsyncSession:
 
     def _check_open(self) -> None:
         if self._closing is not None:
-            raise BadInput(
-                expected="an open session", found="a closed one", remedy="connect again"
-            )
+            raise closed_session()
 
     def _close(self) -> None:
         self.session.close()
@@ -117,6 +140,7 @@ async def connect_async(  # noqa: PLR0913 - as of connect
     *,
     options: Options | None = None,
     outbox: Outbox | None = None,
+    traces: TraceLog | None = None,
     clock: Clock = time.perf_counter,
     api_key: str | None = None,
     ca_path: Path | str | None = None,
@@ -128,6 +152,8 @@ async def connect_async(  # noqa: PLR0913 - as of connect
         url: where ``edgewise serve`` listens; ``None`` keeps everything on the device.
         options: policy, expected link, time-out, emulated slowdown, shadow mode.
         outbox: where ``submit`` stores what must reach the server; closed with the session.
+        traces: where what happened to each request is kept, without inputs and outputs; closed
+            with the session.
         clock: seconds that only go forward.
         api_key: shown to the server with every request, when it asks for keys.
         ca_path: PEM; trust these certificates instead of those that the system trusts.
@@ -146,6 +172,7 @@ async def connect_async(  # noqa: PLR0913 - as of connect
         url,
         options=options,
         outbox=outbox,
+        traces=traces,
         clock=clock,
         api_key=api_key,
         ca_path=ca_path,

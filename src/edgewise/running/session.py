@@ -95,6 +95,11 @@ class Session:
         """Parts that did not give their stored answer on this machine, and are not used: why."""
         return self._equipment.distrusted
 
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes that may be taken here, the planner's choice first."""
+        return self._equipment.routes
+
     def run(
         self,
         value: Input,
@@ -122,9 +127,7 @@ class Session:
         recorder = Recorder(self._clock)
         with self._lock:
             if self._closed:
-                raise BadInput(
-                    expected="an open session", found="a closed one", remedy="connect again"
-                )
+                raise closed_session()
             content = recorder.timed(SpanKind.PREPARE, lambda: self._reader.read(value))
             wanted = Wanted(
                 now_s=self._clock(),
@@ -304,6 +307,11 @@ class Session:
             reason=answered.reason,
             agreement=quality.value if quality and quality.metric == "agreement" else None,
         )
+
+
+def closed_session() -> BadInput:
+    """What to raise when a session is used after its end."""
+    return BadInput(expected="an open session", found="a closed one", remedy="connect again")
 
 
 def _suitable(routes: Iterable[Route], content: Content) -> tuple[str, ...]:

@@ -62,10 +62,6 @@ class Recorder:
         """Note work that went on beside."""
         self._add(kind, start_s, duration_s)
 
-    def seconds_of(self, kind: SpanKind) -> float:
-        """Total duration of what was noted of one kind."""
-        return sum(span.duration_s for span in self._spans if span.kind is kind)
-
     def trace(
         self,
         *,

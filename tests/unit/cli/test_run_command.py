@@ -97,6 +97,16 @@ def test_rows_of_npz(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixtu
         np.testing.assert_allclose(outputs["logits"], logits_of(image(row + 1)), rtol=1e-4)
 
 
+def test_inputs_may_stand_before_options_behind_them_and_on_both_sides(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = (str(save_photo(tmp_path / name)) for name in ("a.png", "b.png"))
+    for words in ((a, b, "--policy", "auto"), ("--policy", "auto", a, b), (a, "--slowdown", 2, b)):
+        assert [answer["input"] for answer in results(bundle, capsys, *words)] == [a, b]
+    assert main(["run", str(bundle.path), "--polic", "auto", a]) == 2
+    assert "expected no '--polic' here; did you mean --policy?" in capsys.readouterr().err
+
+
 def test_npz_of_batch_one(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -307,6 +317,28 @@ def test_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         err = capsys.readouterr().err
         assert err.count("\n") == 1
         assert str(place) in err
+
+
+def test_without_labels_nothing_is_called_a_class(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_photo(tmp_path / "a.png")
+    (answer,) = results(bundle, capsys, tmp_path / "a.png")
+    assert answer["label"] is None
+    assert run(bundle, tmp_path / "a.png") == 0
+    shown = capsys.readouterr().out
+    assert f"largest at {int(logits_of(photo()).argmax())} of {tiny.CLASSES}  " in shown
+    assert "class" not in shown
+
+
+@pytest.mark.parametrize("more", [(), ("--fps", 30)])
+def test_a_route_that_there_is_not_is_the_fault_of_no_input(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[object, ...]
+) -> None:
+    save_photo(tmp_path / "a.png")
+    said = refusal(bundle, capsys, tmp_path / "a.png", "--route", "nope", *more)
+    assert "expected one of the routes local, found 'nope'" in said
+    assert "a.png" not in said
 
 
 def test_labels_name_the_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from edgewise.bundle import Route
 from edgewise.running.deciding.choice import Choice, Policy, preferred_routes, reason_for
-from edgewise.running.deciding.outlook import Dwell, Outlook, settle
+from edgewise.running.deciding.outlook import Outlook, settle
 from edgewise.running.deciding.thrift import know_energy, weighed
 from edgewise.running.deciding.worth import Due, cost_s, saved_alone
 
@@ -62,12 +62,10 @@ def choose_now(
     if question.saving and know_energy(candidates):
         costs_s = weighed(candidates, costs_s)
         reason = f"{reason}, energy counted because the battery is low"
-    if link is None:
-        name = candidates[0].name
-        dwell = outlook.dwell if outlook.dwell.route == name else Dwell(route=name, since_s=now_s)
-    else:
-        dwell, kept = settle(outlook.dwell, costs_s, now_s=now_s)
-        reason = f"{reason}, or nearly, and in use" if kept else reason
+    if link is None:  # nothing to compare by: the planner's order decides
+        costs_s = {candidates[0].name: 0.0}
+    dwell, kept = settle(outlook.dwell, costs_s, now_s=now_s)
+    reason = f"{reason}, or nearly, and in use" if kept else reason
     route = next(route for route in candidates if route.name == dwell.route)
     choice = Choice(
         route=route,

@@ -6,14 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from edgewise.bundle import Coefficients, Route
-from edgewise.running.deciding.estimating import (
-    Drift,
-    Estimator,
-    LinkEstimate,
-    Queue,
-    Rates,
-    Window,
-)
+from edgewise.running.deciding.estimating import Estimator, LinkEstimate, Rates
+from edgewise.running.deciding.fading import Drift, Queue, Window
 
 DWELL_S = 10.0
 BETTER = 0.85
@@ -67,9 +61,11 @@ def link_s(route: Route, link: Rates) -> float:
     """Seconds that a route's bytes take on a link; 0 for one that needs none."""
     if route.server_part is None:
         return 0.0
-    c: Coefficients = route.coefficients
-    bytes_s = c.up_bytes / link.up_bytes_per_s + c.down_bytes / link.down_bytes_per_s
-    return bytes_s + c.rtts * link.rtt_s
+    return route.coefficients.link_s(
+        up_bytes_per_s=link.up_bytes_per_s,
+        down_bytes_per_s=link.down_bytes_per_s,
+        rtt_s=link.rtt_s,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -288,7 +288,8 @@ class _Job:
     def _given_up(self, error: LinkFailed) -> LinkFailed:
         held = self._staged.held_bytes(self._files)
         return LinkFailed(
-            f"{error.reason}; {held} of {self._total_bytes} bytes are kept, run it again to go on"
+            f"{error.reason}; {held} of {self._total_bytes} bytes are kept, run it again to go on",
+            remedy=error.remedy,
         )
 
     def _prove(self) -> None:

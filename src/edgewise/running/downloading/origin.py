@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -14,18 +14,11 @@ import urllib3
 from edgewise.bundle import MAX_MANIFEST_BYTES, ListedFile
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.records import parse_json
-from edgewise.running.linking.connection import (
-    FAILURES,
-    TIMEOUTS,
-    Connection,
-    HttpRequest,
-    explain,
-)
-from edgewise.running.linking.credentials import client_context, key_fields, not_let_in
-from edgewise.running.linking.link import parse_address, refusal_words
+from edgewise.running.linking.address import Address
+from edgewise.running.linking.connection import FAILURES, TIMEOUTS, Connection, HttpRequest
+from edgewise.running.linking.refusals import may_pass, refusal_words
 
 _MAX_WORDS_BYTES = 65_536
-_BUSY = (408, 425, 429)
 _SHOWN_NAMES = 8
 
 
@@ -67,16 +60,14 @@ class Origin:
         ca_path: Path | str | None = None,
         stall_s: float,
     ) -> None:
-        address = parse_address(url)
-        self.url = url
-        self._prefix = (address.path or "").rstrip("/")
-        self._fields = key_fields(api_key)
+        self._address = Address(url, api_key=api_key, ca_path=ca_path)
         self._stall_s = stall_s
-        tls = client_context(ca_path) if address.scheme == "https" else None
-        self._connect: Callable[[], Connection] = lambda: Connection(
-            str(address.scheme), str(address.host).strip("[]"), address.port, tls
-        )
         self._kept: Connection | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        return self._address.url
 
     def only_model(self) -> str:
         """The name of the one model that the server has.
@@ -141,9 +132,9 @@ class Origin:
         """A good answer that is still to be read; the connection is kept when it has been."""
         asked = HttpRequest(
             method=method,
-            path=self._prefix + path,
+            path=self._address.prefix + path,
             body=b"" if method == "POST" else None,
-            headers={"Accept-Encoding": "identity", **self._fields, **wish},
+            headers={"Accept-Encoding": "identity", **self._address.fields, **wish},
         )
         connection = self._take()
         try:
@@ -177,7 +168,7 @@ class Origin:
         except TIMEOUTS:
             raise LinkFailed(f"no answer within {self._stall_s:g} s") from None
         except FAILURES as error:
-            raise LinkFailed(explain(error)) from None
+            raise self._address.broken(error) from None
 
     def _take(self) -> Connection:
         kept, self._kept = self._kept, None
@@ -185,13 +176,13 @@ class Origin:
             return kept
         if kept is not None:
             kept.close()
-        return self._connect()
+        return self._address.connect()
 
     def _refused(self, status: int, words: bytes) -> Exception:
         said = refusal_words(status, words)
         if status == 401:
-            return not_let_in(self.url, has_key=bool(self._fields))
-        if status >= 500 or status in _BUSY:
+            return self._address.not_let_in()
+        if may_pass(status):
             return LinkFailed(said)
         if status == 410:
             return Changed(said)

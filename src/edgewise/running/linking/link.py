@@ -7,7 +7,6 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,17 +14,16 @@ import numpy as np
 import urllib3
 
 from edgewise.errors import BadInput, LinkFailed
-from edgewise.records import parse_json
-from edgewise.running.linking.connection import (
-    FAILURES,
-    TIMEOUTS,
-    Connection,
-    HttpRequest,
-    advise,
-    explain,
+from edgewise.running.linking.address import Address
+from edgewise.running.linking.connection import FAILURES, TIMEOUTS, Connection, HttpRequest
+from edgewise.running.linking.exchange import Refused, Reply, Request
+from edgewise.running.linking.refusals import (
+    answered_words,
+    json_field,
+    may_pass,
+    one_line,
+    refusal_words,
 )
-from edgewise.running.linking.credentials import client_context, key_fields, not_let_in
-from edgewise.running.linking.exchange import Broken, Refused, Reply, Request
 from edgewise.wire import (
     HEADER_LENGTH_FIELD,
     Frame,
@@ -39,9 +37,7 @@ BUNDLE_FIELD = "Edgewise-Bundle"
 _STAGE = re.compile(r"([a-z]+);dur=([0-9]{1,9}(?:\.[0-9]{1,6})?)")
 _LENGTH = re.compile(r"[0-9]{1,9}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_BUSY = (408, 425, 429)
 _MAX_METADATA_BYTES = 262_144
-_MAX_WORDS = 300
 
 
 class HttpLink:
@@ -59,21 +55,15 @@ class HttpLink:
     def __init__(
         self, url: str, *, api_key: str | None = None, ca_path: Path | str | None = None
     ) -> None:
-        parsed = parse_address(url)
-        self.url = url
-        self._prefix = (parsed.path or "").rstrip("/")
-        self._is_encrypted = parsed.scheme == "https"
-        self._fields = key_fields(api_key)
-        self._connect = partial(
-            Connection,
-            str(parsed.scheme),
-            str(parsed.host).strip("[]"),
-            parsed.port,
-            client_context(ca_path) if self._is_encrypted else None,
-        )
+        self._address = Address(url, api_key=api_key, ca_path=ca_path)
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
+
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        return self._address.url
 
     def served_bundle(self, model: str, digest: str, *, timeout_s: float) -> str:
         """Digest of the bundle that is served under that name; empty when nobody says.
@@ -89,18 +79,20 @@ class HttpLink:
             BadInput: when what answers does not serve such a model, nor will it later.
         """
         until_s = time.perf_counter() + timeout_s
-        fields = {**self._fields, BUNDLE_FIELD: digest}
+        fields = {**self._address.fields, BUNDLE_FIELD: digest}
         asked = HttpRequest(method="GET", path=self._path(model), headers=fields)
         with self._borrowed() as connection:
             response = connection.ask(asked, until_s=until_s)
             raw = connection.read(response, limit_bytes=_MAX_METADATA_BYTES, until_s=until_s)
-        if response.status >= 500 or response.status in _BUSY:
+        if may_pass(response.status):
             raise LinkFailed(refusal_words(response.status, raw))
         if response.status == 401:
-            raise not_let_in(self.url, has_key=bool(self._fields))
+            raise self._address.not_let_in()
         if response.status != 200:
-            raise self._not_serving(model, f"one that answered {_words(response.status, raw)}")
-        if _json_field(raw, "name") != model:
+            raise self._not_serving(
+                model, f"one that answered {answered_words(response.status, raw)}"
+            )
+        if json_field(raw, "name") != model:
             raise self._not_serving(model, "something else that speaks HTTP")
         digest = str(response.headers.get(BUNDLE_FIELD, ""))
         return digest if _DIGEST.fullmatch(digest) else ""
@@ -169,8 +161,7 @@ class HttpLink:
             raise TimeoutError from None
         except FAILURES as error:
             connection.close()
-            remedy = advise(error, is_encrypted=self._is_encrypted)
-            raise Broken(explain(error), remedy=remedy) from None
+            raise self._address.broken(error) from None
         except BaseException:
             connection.close()
             raise
@@ -183,7 +174,7 @@ class HttpLink:
             if connection is None or not connection.reusable:
                 if connection is not None:
                     connection.close()
-                connection = self._connect()
+                connection = self._address.connect()
             self._busy.add(connection)
             return connection
 
@@ -203,12 +194,12 @@ class HttpLink:
             headers={
                 HEADER_LENGTH_FIELD: str(frame.header_bytes),
                 "Content-Type": "application/octet-stream",
-                **self._fields,
+                **self._address.fields,
             },
         )
 
     def _path(self, model: str) -> str:
-        return f"{self._prefix}/v2/models/{quote(model, safe='')}"
+        return f"{self._address.prefix}/v2/models/{quote(model, safe='')}"
 
     def _not_serving(self, model: str, found: str) -> BadInput:
         return BadInput(
@@ -216,29 +207,6 @@ class HttpLink:
             found=found,
             remedy="start one with: edgewise serve BUNDLE; and pass the address that it prints",
         )
-
-
-def parse_address(url: str) -> urllib3.util.Url:
-    """The parts of a server's address.
-
-    Raises:
-        BadInput: when it is none.
-
-    >>> parse_address("http://127.0.0.1:8000").port
-    8000
-    """
-    try:
-        parsed = urllib3.util.parse_url(url)
-    except urllib3.exceptions.LocationParseError:
-        parsed = urllib3.util.Url()
-    extra = (parsed.auth, parsed.query, parsed.fragment)
-    if parsed.scheme not in ("http", "https") or not parsed.host or any(extra):
-        raise BadInput(
-            expected="a server address such as http://127.0.0.1:8000",
-            found="one with a name or password in it" if parsed.auth else repr(url[:200]),
-            remedy="copy the address that 'edgewise serve' prints",
-        )
-    return parsed
 
 
 def _read_reply(response: urllib3.BaseHTTPResponse, body: bytes, request: Request) -> Message:
@@ -251,7 +219,7 @@ def _read_reply(response: urllib3.BaseHTTPResponse, body: bytes, request: Reques
         message = decode_reply(Frame(body=body, header_bytes=int(length)), request.reply_bounds)
     except BadInput as error:
         found = f"expected {error.expected}, found {error.found}"
-        raise LinkFailed(f"an unsound reply: {_one_line(found)}") from None
+        raise LinkFailed(f"an unsound reply: {one_line(found)}") from None
     if message.id not in ("", request.message.id):
         raise LinkFailed("an unsound reply: it answers another request")
     for name, array in message.tensors.items():
@@ -264,37 +232,3 @@ def _read_reply(response: urllib3.BaseHTTPResponse, body: bytes, request: Reques
 def _read_timing(text: str) -> dict[str, float]:
     # W3C Server Timing: durations are milliseconds.
     return {name: float(value) / 1e3 for name, value in _STAGE.findall(text[:1000])}
-
-
-def refusal_words(status: int, raw: bytes) -> str:
-    """What a server that refused says, on one line."""
-    return f"the server answered {_words(status, raw)}"
-
-
-def _words(status: int, raw: bytes) -> str:
-    if 300 <= status < 400:
-        return f"{status}: it sends us elsewhere"
-    return f"{status}: {_one_line(_json_field(raw, 'error'))}".rstrip(": ")
-
-
-def read_object(raw: bytes) -> dict[str, object]:
-    """The JSON object that a reply is; empty when it is none.
-
-    >>> read_object(b'{"error": "full"}'), read_object(b"<html>")
-    ({'error': 'full'}, {})
-    """
-    with contextlib.suppress(BadInput):
-        data = parse_json(raw, where="the reply")
-        if isinstance(data, dict):
-            return data
-    return {}
-
-
-def _json_field(raw: bytes, key: str) -> str:
-    value = read_object(raw).get(key, "")
-    return value if isinstance(value, str) else ""
-
-
-def _one_line(text: str) -> str:
-    # It comes from the network and is shown on terminals: no escape sequences.
-    return "".join(c if c.isprintable() else " " for c in text[:_MAX_WORDS])

@@ -17,11 +17,11 @@ from typing import Self
 from edgewise.errors import BadInput, EdgewiseError
 from edgewise.running.answer import Answer
 from edgewise.running.content import Input
+from edgewise.running.equipment import Clock
 from edgewise.running.session import Session
 from edgewise.running.streaming.frame_sources import FrameSource, LiveFrames, Offered, PacedFrames
 from edgewise.trace_summary import Quantiles
 
-Clock = Callable[[], float]
 MAX_FPS = 1000.0
 _LIVE_AGE_S = 0.1
 _KEPT_DELAYS = 100_000  # a stream may go on for ever

@@ -225,7 +225,7 @@ class Submitter:
         Raises:
             LinkFailed: when another attempt may help.
         """
-        from edgewise.running.linking.link import read_object, refusal_words
+        from edgewise.running.linking.refusals import read_object, refusal_words
 
         status, raw = self._post(item, timeout_s)
         reply = read_object(raw)

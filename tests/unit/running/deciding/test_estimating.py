@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 
 from edgewise.running.deciding.estimating import (
     TYPICAL,
-    Drift,
     Errors,
     Estimator,
-    Queue,
     Transfer,
-    Window,
 )
+from edgewise.running.deciding.fading import Drift, Queue, Window
 from edgewise.running.deciding.outlook import Outlook, settle
 
 PACKET = 20_000

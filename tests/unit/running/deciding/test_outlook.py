@@ -7,7 +7,8 @@ import pytest
 from edgewise.bundle import Coefficients, Route, RouteKind
 from edgewise.running import Policy
 from edgewise.running.deciding.choosing import Question, best_s, choose_now
-from edgewise.running.deciding.estimating import TYPICAL, Drift, Estimator, Transfer, Window
+from edgewise.running.deciding.estimating import TYPICAL, Estimator, Transfer
+from edgewise.running.deciding.fading import Drift, Window
 from edgewise.running.deciding.outlook import Dwell, Outlook, settle
 
 LOCAL = Route(

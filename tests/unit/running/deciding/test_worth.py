@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from edgewise.bundle import Coefficients, Quality, Route, RouteKind
 from edgewise.running import Policy
 from edgewise.running.deciding.choosing import Question, choose_now
-from edgewise.running.deciding.estimating import TYPICAL, Errors, Estimator, Queue, Window
+from edgewise.running.deciding.estimating import TYPICAL, Errors, Estimator
 from edgewise.running.deciding.events import ReplyArrived
+from edgewise.running.deciding.fading import Queue, Window
 from edgewise.running.deciding.learning import with_reply
 from edgewise.running.deciding.outlook import Outlook
 from edgewise.running.deciding.worth import Due, cost_s, quality_of, saved_alone
