@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
@@ -259,9 +260,21 @@ def create_app(
     return app
 
 
+class _WholePath(Route):
+    """A route for its path alone.
+
+    Starlette's pattern also takes a line break behind the path, which the layers around do not:
+    they would take an ``infer`` for something that no budget limits.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., object], *, methods: list[str]) -> None:
+        super().__init__(path, endpoint, methods=methods)
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
+
+
 def _routes(desk: Desk) -> list[Route]:
     return [
-        Route(path, getattr(desk, endpoint.answer), methods=[endpoint.method])
+        _WholePath(path, getattr(desk, endpoint.answer), methods=[endpoint.method])
         for endpoint in ENDPOINTS
         for path in endpoint.paths
     ]
