@@ -1,8 +1,9 @@
 """uvicorn's HTTP/1.1 connection with the bounds that it leaves open.
 
 uvicorn's httptools parser keeps a request line and header fields of any length, those behind a
-body in chunks too, waits for them for ever, and forgets to time an idle connection whose last body
-was refused. All of that is closed here; what it refuses itself is worded as the Open Inference Protocol wants it.
+body in chunks too; it waits for them for ever, and forgets to time an idle connection whose last
+body was refused. All of that is closed here; what it refuses itself is worded as the Open
+Inference Protocol wants it.
 """
 
 from __future__ import annotations
