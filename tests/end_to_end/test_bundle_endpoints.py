@@ -179,9 +179,9 @@ def test_a_file_that_was_changed_under_the_server_is_not_given(tmp_path: Path) -
             got = get(server.url, path)
             assert got.status == 410
             assert got.error == (
-                "expected the file that the bundle had when this server was started, found "
-                "another one, or none; its operator has to start the server again with a whole "
-                "bundle"
+                "expected the file that the bundle had when this server read it, found another "
+                "one, or none; download the bundle that is served now; if that fails too, its "
+                "operator has to put a whole one there and send SIGHUP"
             )
 
 

@@ -592,7 +592,8 @@ def test_a_missing_or_repeated_host_is_refused(server: RunningServer) -> None:
         status, text = _exchange(server, raw)
         assert (status, text) == (
             400,
-            "expected one Host header, found none or a malformed one",
+            "expected one Host header, found none, several or a malformed one; send the name and"
+            " port that the server was asked under",
         )
 
 
@@ -608,7 +609,8 @@ def test_foreign_pages_are_refused(client: Client, origin: str) -> None:
     status, data = client.get("/v2", {"Origin": origin})
     assert (status, data["error"]) == (
         403,
-        "this server does not answer pages of another origin",
+        "expected no Origin header, or the server's own, found another one; ask from a program,"
+        " not from a page of another site",
     )
 
 

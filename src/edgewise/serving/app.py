@@ -37,8 +37,9 @@ from edgewise.serving.protocol.descriptions import (
     repository_index,
     server_metadata,
 )
-from edgewise.serving.protocol.endpoints import ENDPOINTS, openapi
+from edgewise.serving.protocol.endpoints import ENDPOINTS
 from edgewise.serving.protocol.intake import read_announced, read_small_body, read_tensors
+from edgewise.serving.protocol.openapi import openapi
 from edgewise.serving.protocol.replies import Reply, reply_response
 from edgewise.serving.protocol.requests import read_body
 from edgewise.serving.repository.offers import Offer

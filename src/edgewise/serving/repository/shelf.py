@@ -87,11 +87,8 @@ class Shelf:
         if _is_known(request.headers, tag):
             return Response(status_code=304, headers=fields)
         is_head = request.method == "HEAD"  # for which no range is defined
-        stretch = (
-            Stretch(start=0, stop=file.bytes, is_part=False)
-            if is_head
-            else read_range(request.headers, tag=tag, size=file.bytes)
-        )
+        asked = Headers() if is_head else request.headers
+        stretch = read_range(asked, tag=tag, size=file.bytes)
         mark = await anyio.to_thread.run_sync(self._check, file)
         if stretch.is_part:
             fields["Content-Range"] = f"bytes {stretch.start}-{stretch.stop - 1}/{file.bytes}"
@@ -196,7 +193,8 @@ def _mark(descriptor: int) -> _Mark:
 def _gone() -> HTTPException:
     return refusal(
         410,
-        expected="the file that the bundle had when this server was started",
+        expected="the file that the bundle had when this server read it",
         found="another one, or none",
-        remedy="its operator has to start the server again with a whole bundle",
+        remedy="download the bundle that is served now; if that fails too, its operator has to put"
+        " a whole one there and send SIGHUP",
     )
