@@ -293,6 +293,20 @@ def test_keys_beyond_this_machine_want_tls(bundle: Bundle, tmp_path: Path) -> No
     )
 
 
+def test_an_open_server_beyond_this_machine_is_warned_of(bundle: Bundle) -> None:
+    words = [*COMMAND, "serve", str(bundle.path), "--host", "0.0.0.0", "--port", "0"]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("serving ")
+        said = _end(process)
+    assert said.startswith(
+        "warning: 0.0.0.0 can be reached from other machines, and whoever reaches it may ask;"
+        " pass --api-keys\n"
+    )
+
+
 def test_a_file_without_keys_starts_no_server(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "keys.toml").write_text("")
     typed = type_command("serve", bundle.path, "--api-keys", tmp_path / "keys.toml")
