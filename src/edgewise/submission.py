@@ -89,7 +89,7 @@ class Submission:
                 raise BadInput(
                     expected=f"an array for {name!r} that the protocol knows and is not empty",
                     found=f"{array.dtype} of the shape {list(array.shape)}",
-                    remedy=f"use one of {', '.join(OIP_DATATYPES)}",
+                    remedy=f"send at least one element of one of {', '.join(OIP_DATATYPES)}",
                 )
         parameters = {"key": self.key} | ({"bundle": self.bundle} if self.bundle else {})
         return encode_request(Message(tensors=self._all(), id=self.key, parameters=parameters))

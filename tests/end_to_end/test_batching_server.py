@@ -22,6 +22,7 @@ import batching_bundles as bundles
 from edgewise.bundle import Bundle
 from edgewise.tensors import Array
 from edgewise.wire import HEADER_LENGTH_FIELD, Bound, Frame, Message, decode_reply, encode_request
+from http_requests import metrics
 
 pytestmark = [pytest.mark.net, pytest.mark.engine]
 
@@ -29,7 +30,7 @@ pytestmark = [pytest.mark.net, pytest.mark.engine]
 SCRIPT = """
 import json, os, sys
 from edgewise.engines import OnnxRuntimeEngine
-from edgewise.serving import Access, Limits, serve
+from edgewise.serving import Access, Limits, Operations, serve
 runs = []
 run = OnnxRuntimeEngine.run
 def counted(self, feeds):
@@ -39,7 +40,8 @@ OnnxRuntimeEngine.run = counted
 def ready(url):
     runs.clear()
     print(url, flush=True)
-access = Access(batching=Limits(**json.loads(sys.argv[2])))
+limits = Limits(**json.loads(sys.argv[2]))
+access = Access(batching=limits, operations=Operations(metrics=True))
 serve(sys.argv[1], port=0, threads=len(os.sched_getaffinity(0)), access=access, on_ready=ready)
 print(json.dumps(runs), flush=True)
 """
@@ -180,9 +182,14 @@ def test_clients_that_hang_up_reach_no_engine(bundle: Bundle) -> None:
             server.send(frame(i)).close()
         assert receive(busy).status == 200
         last = server.ask(frame(7))
+        counted = metrics(f"http://127.0.0.1:{server.port}")
         runs = server.end()
     assert (last.rows == 7).all()
     assert runs == [1, 1]
+    gone = [labels for name, labels in counted if name == "edgewise_requests_total"]
+    assert [labels for labels in gone if "status=gone" in labels]
+    assert not [labels for labels in gone if "status=503" in labels]
+    assert not [labels for name, labels in counted if name == "edgewise_refused_total"]
 
 
 def test_beyond_the_queue_429_says_when_to_come_back(bundle: Bundle) -> None:

@@ -155,6 +155,16 @@ def test_head_gives_the_length_alone(bundle: Bundle, server: RunningServer) -> N
     assert got.headers["content-length"] == str(bundle.manifest.part("full").bytes)
 
 
+@pytest.mark.parametrize("asked", ["bytes=2-5", "bytes=999999999-"])
+def test_head_of_a_range_is_that_of_the_file(
+    bundle: Bundle, server: RunningServer, asked: str
+) -> None:
+    """RFC 9110, section 14.2: a range means something with GET alone."""
+    got = get(server.url, f"{PATH}/files/full.onnx", method="HEAD", Range=asked)
+    assert got.status == 200
+    assert got.headers["content-length"] == str(bundle.manifest.part("full").bytes)
+
+
 def test_a_file_that_was_changed_under_the_server_is_not_given(tmp_path: Path) -> None:
     bundle = session_bundle(tmp_path / "bundle", "split-fp32", "local")
     with server_process(bundle.path) as server:
@@ -169,9 +179,9 @@ def test_a_file_that_was_changed_under_the_server_is_not_given(tmp_path: Path) -
             got = get(server.url, path)
             assert got.status == 410
             assert got.error == (
-                "expected the file that the bundle had when this server was started, found "
-                "another one, or none; its operator has to start the server again with a whole "
-                "bundle"
+                "expected the file that the bundle had when this server read it, found another "
+                "one, or none; download the bundle that is served now; if that fails too, its "
+                "operator has to put a whole one there and send SIGHUP"
             )
 
 

@@ -20,7 +20,7 @@ from edgewise.bundle import Bundle
 from edgewise.errors import BadInput
 from edgewise.running import Options, Policy, connect
 from edgewise.serving import new_key, read_canary, server_process, write_entry
-from edgewise.serving.protocol.endpoints import openapi
+from edgewise.serving.protocol.openapi import openapi
 from edgewise.wire import HEADER_LENGTH_FIELD, Message, encode_request
 from http_requests import INFER, ask, infer, metrics
 from session_bundles import image, logits_of, session_bundle

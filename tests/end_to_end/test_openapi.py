@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import CHECKS, load_all_checks
 
 from edgewise.serving import RunningServer, server_process
-from edgewise.serving.protocol.endpoints import ENDPOINTS, openapi
+from edgewise.serving.protocol.endpoints import ENDPOINTS
+from edgewise.serving.protocol.openapi import openapi
 from unit.serving import tiny_bundle as tiny
 
 pytestmark = [pytest.mark.net, pytest.mark.engine]

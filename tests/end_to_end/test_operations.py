@@ -293,6 +293,20 @@ def test_keys_beyond_this_machine_want_tls(bundle: Bundle, tmp_path: Path) -> No
     )
 
 
+def test_an_open_server_beyond_this_machine_is_warned_of(bundle: Bundle) -> None:
+    words = [*COMMAND, "serve", str(bundle.path), "--host", "0.0.0.0", "--port", "0"]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("serving ")
+        said = _end(process)
+    assert said.startswith(
+        "warning: 0.0.0.0 can be reached from other machines, and whoever reaches it may ask;"
+        " pass --api-keys\n"
+    )
+
+
 def test_a_file_without_keys_starts_no_server(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "keys.toml").write_text("")
     typed = type_command("serve", bundle.path, "--api-keys", tmp_path / "keys.toml")
@@ -372,7 +386,9 @@ def test_after_sigterm_it_is_not_ready_answers_for_the_notice_and_ends(bundle: B
             time.sleep(0.01)
             replies.append(ask(url, "/v2/health/ready"))
         assert replies[-1].status == 503
-        assert replies[-1].error == "this server is about to end"
+        assert replies[-1].error == (
+            "expected a server that stays, found one about to end; ask another one"
+        )
         assert ask(url, "/v2/health/live").status == 200
         assert infer(url).status == 200
         assert process.wait(20) == 0
@@ -400,7 +416,9 @@ def test_what_never_ends_is_cut_off_at_the_limit(bundle: Bundle) -> None:
         said = [json.loads(line) for line in _end(process).splitlines()]
         reply = connection.getresponse()
         assert reply.status == 503
-        assert json.loads(reply.read()) == {"error": "this server has ended"}
+        assert json.loads(reply.read())["error"].startswith(
+            "expected an answer before the server's end"
+        )
         connection.close()
     (line,) = [event for event in said if event["event"] == "request"]
     assert (line["status"], line["refused"]) == (503, "cut_off")

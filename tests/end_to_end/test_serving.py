@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -560,14 +561,47 @@ def test_only_known_hosts_are_answered(server: RunningServer, host: str, status:
     assert ("--allow-host NAME" in text) == (status == 421)
 
 
+def test_fields_behind_a_body_have_a_bound_too(server: RunningServer) -> None:
+    head = f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    field = b"a: " + b"b" * 60_000 + b"\r\n"
+    with _connect(server) as connection:
+        connection.sendall(head.encode())
+        assert _read_reply(connection)[0] == 411
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                connection.sendall(field)
+            pytest.fail("it took 60 MB of fields")
+
+
+def test_a_request_close_behind_a_long_body_is_answered(server: RunningServer) -> None:
+    """The body does not count as part of the next head, however the bytes were cut."""
+    frame = encode_request(Message(tensors={"image": _image()}))
+    raw = _request(frame)
+    count = 200_000 // len(raw)
+    with _connect(server) as connection:
+        connection.sendall(raw * count + raw[:50])
+        found = b""
+        while found.count(b"HTTP/1.1 ") < count:
+            found += connection.recv(100_000)
+    assert found.count(b"HTTP/1.1 200") == count
+
+
 def test_a_missing_or_repeated_host_is_refused(server: RunningServer) -> None:
     for hosts in ("", "Host: localhost\r\n" * 2):
         raw = f"GET /v2/health/live HTTP/1.1\r\n{hosts}\r\n".encode()
         status, text = _exchange(server, raw)
         assert (status, text) == (
             400,
-            "expected one Host header, found none or a malformed one",
+            "expected one Host header, found none, several or a malformed one; send the name and"
+            " port that the server was asked under",
         )
+
+
+@pytest.mark.parametrize("path", [f"{INFER}%0A", "/v2/health/live%0A", "/v2%0A"])
+def test_a_line_break_behind_a_path_makes_it_another_one(client: Client, path: str) -> None:
+    """Or the layers would know neither what is asked for nor which limits hold."""
+    reply, _ = client.post(b"{}", {}, path)
+    assert reply.status == 404
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://localhost", ""])
@@ -575,7 +609,8 @@ def test_foreign_pages_are_refused(client: Client, origin: str) -> None:
     status, data = client.get("/v2", {"Origin": origin})
     assert (status, data["error"]) == (
         403,
-        "this server does not answer pages of another origin",
+        "expected no Origin header, or the server's own, found another one; ask from a program,"
+        " not from a page of another site",
     )
 
 

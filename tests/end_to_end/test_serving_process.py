@@ -18,7 +18,7 @@ import pytest
 from edgewise.bundle import Bundle
 from edgewise.errors import BadInput, EdgewiseError
 from edgewise.serving import serve, server_process
-from edgewise.serving.processes.server import listen
+from edgewise.serving.processes.listening import listen
 from unit.serving import tiny_bundle as tiny
 
 pytestmark = [pytest.mark.net, pytest.mark.engine]

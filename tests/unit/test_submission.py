@@ -90,7 +90,10 @@ def test_nothing_to_send_and_a_name_that_is_taken() -> None:
     "array", [np.array(["text"]), np.zeros(2, np.complex64), np.zeros((0, 3), np.float32)]
 )
 def test_arrays_that_the_protocol_does_not_know(array: np.ndarray) -> None:
-    with pytest.raises(BadInput, match="expected an array for 'a' that the protocol knows"):
+    with pytest.raises(
+        BadInput,
+        match=r"expected an array for 'a' that the protocol knows.*send at least one element of",
+    ):
         Submission(key="k", tensors={"a": array}).frame()
 
 

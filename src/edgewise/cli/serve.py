@@ -15,7 +15,7 @@ from edgewise.errors import BadInput
 if TYPE_CHECKING:
     import ssl
 
-    from edgewise.serving import Canary, Operations
+    from edgewise.serving import Access, Canary, Operations
 
 # The words of edgewise.serving.LogForm, which --help should not load.
 LOG_FORMS = ("human", "json", "off")
@@ -32,9 +32,26 @@ def add_command(commands: Commands) -> None:
     )
     parser.add_argument("bundles", metavar="BUNDLE", type=Path, nargs="+")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
-    parser.add_argument("--threads", type=int, default=1, help="of one run of a network")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="a name to answer to"
+    )
+    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (8000)")
+    parser.add_argument(
+        "--submissions",
+        metavar="URL",
+        help="store what devices submit in that database, such as sqlite:///submissions.db",
+    )
     _add_versions(parser)
+    _add_batching(parser)
+    _add_operations(parser)
+    add_json(parser)
+    parser.set_defaults(execute=execute)
+
+
+def _add_batching(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="of one run of a network (1)"
+    )
     parser.add_argument(
         "--max-batch", type=int, default=8, metavar="ITEMS", help="most in one run (8)"
     )
@@ -48,17 +65,6 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--max-queue", type=int, default=32, metavar="ITEMS", help="most that wait (32)"
     )
-    parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="a name to answer to"
-    )
-    parser.add_argument(
-        "--submissions",
-        metavar="URL",
-        help="store what devices submit in that database, such as sqlite:///submissions.db",
-    )
-    _add_operations(parser)
-    add_json(parser)
-    parser.set_defaults(execute=execute)
 
 
 def _add_versions(parser: argparse.ArgumentParser) -> None:
@@ -99,9 +105,13 @@ def _add_operations(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     parser.add_argument(
-        "--no-metrics", action="store_true", help="nothing on /metrics (on for this machine)"
+        "--no-metrics",
+        action="store_true",
+        help="nothing on /metrics (which answers this machine, and whoever has a key)",
     )
-    parser.add_argument("--log", choices=LOG_FORMS, default="human", help="lines on stderr")
+    parser.add_argument(
+        "--log", choices=LOG_FORMS, default="human", help="lines on stderr (human)"
+    )
     parser.add_argument(
         "--name-keys", action="store_true", help="log and metrics say which key asked"
     )
@@ -119,34 +129,40 @@ def _add_operations(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Serve until stopped."""
-    from edgewise.serving import LOCAL_HOSTS, Access, Limits, host_name, serve
-
-    def ready(url: str) -> None:
-        if args.json:
-            print_json({"url": url})
-        else:
-            names = ", ".join(map(str, args.bundles))
-            print(f"serving {names} at {url} (stop with Ctrl-C)", flush=True)
-            _tell(args, f"next: edgewise run {args.bundles[0]} --server {url} PHOTO")
+    from edgewise.serving import serve
 
     _warn(args)
-    access = Access(
+    serve(
+        args.bundles,
+        host=args.host,
+        port=args.port,
+        threads=args.threads,
+        access=_access(args),
+        submissions=args.submissions,
+        on_ready=partial(_ready, args),
+    )
+    return 0
+
+
+def _ready(args: argparse.Namespace, url: str) -> None:
+    if args.json:
+        print_json({"url": url})
+        return
+    names = ", ".join(map(str, args.bundles))
+    print(f"serving {names} at {url} (stop with Ctrl-C)", flush=True)
+    _tell(args, f"next: edgewise run {args.bundles[0]} --server {url} PHOTO")
+
+
+def _access(args: argparse.Namespace) -> Access:
+    from edgewise.serving import LOCAL_HOSTS, Access, Limits, host_name
+
+    return Access(
         allowed_hosts=(*LOCAL_HOSTS, host_name(args.host), *args.allow_host),
         operations=_operations(args),
         batching=Limits(
             max_batch=args.max_batch, max_wait_s=args.max_wait, max_queue=args.max_queue
         ),
     )
-    serve(
-        args.bundles,
-        host=args.host,
-        port=args.port,
-        threads=args.threads,
-        access=access,
-        submissions=args.submissions,
-        on_ready=ready,
-    )
-    return 0
 
 
 def _operations(args: argparse.Namespace) -> Operations:
@@ -190,7 +206,8 @@ def _warn(args: argparse.Namespace) -> None:
     if args.api_keys is None:
         _tell(
             args,
-            f"warning: {args.host} can be reached from other machines, and there is no password",
+            f"warning: {args.host} can be reached from other machines, and whoever reaches it may"
+            " ask; pass --api-keys",
         )
     elif args.tls_cert is None:
         _tell(

@@ -13,8 +13,12 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from edgewise.errors import EdgewiseError
+
+if TYPE_CHECKING:
+    from edgewise.serving import Access
 
 _DRAIN_S = 12.0
 
@@ -25,23 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
-        from edgewise.serving import Access, Limits, Operations, read_canary, serve
+        from edgewise.serving import serve
 
         serve(
             options.bundles,
             port=options.port,
             threads=options.threads,
-            access=Access(
-                body_timeout_s=options.body_timeout_s,
-                operations=Operations(
-                    workers=options.workers, canaries=tuple(map(read_canary, options.canary))
-                ),
-                batching=Limits(
-                    max_batch=options.max_batch,
-                    max_wait_s=options.max_wait,
-                    max_queue=options.max_queue,
-                ),
-            ),
+            access=_access(options),
             submissions=options.submissions,
             on_ready=_announce,
         )
@@ -51,6 +45,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _access(options: argparse.Namespace) -> Access:
+    from edgewise.serving import Access, Limits, Operations, read_canary
+
+    return Access(
+        body_timeout_s=options.body_timeout_s,
+        operations=Operations(
+            workers=options.workers, canaries=tuple(map(read_canary, options.canary))
+        ),
+        batching=Limits(
+            max_batch=options.max_batch,
+            max_wait_s=options.max_wait,
+            max_queue=options.max_queue,
+        ),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

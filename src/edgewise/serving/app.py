@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
@@ -36,8 +37,9 @@ from edgewise.serving.protocol.descriptions import (
     repository_index,
     server_metadata,
 )
-from edgewise.serving.protocol.endpoints import ENDPOINTS, openapi
+from edgewise.serving.protocol.endpoints import ENDPOINTS
 from edgewise.serving.protocol.intake import read_announced, read_small_body, read_tensors
+from edgewise.serving.protocol.openapi import openapi
 from edgewise.serving.protocol.replies import Reply, reply_response
 from edgewise.serving.protocol.requests import read_body
 from edgewise.serving.repository.offers import Offer
@@ -259,9 +261,21 @@ def create_app(
     return app
 
 
+class _WholePath(Route):
+    """A route for its path alone.
+
+    Starlette's pattern also takes a line break behind the path, which the layers around do not:
+    they would take an ``infer`` for something that no budget limits.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., object], *, methods: list[str]) -> None:
+        super().__init__(path, endpoint, methods=methods)
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
+
+
 def _routes(desk: Desk) -> list[Route]:
     return [
-        Route(path, getattr(desk, endpoint.answer), methods=[endpoint.method])
+        _WholePath(path, getattr(desk, endpoint.answer), methods=[endpoint.method])
         for endpoint in ENDPOINTS
         for path in endpoint.paths
     ]

@@ -19,6 +19,14 @@ from edgewise.serving.operations import Operations
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._\-]{1,253})(?::[0-9]{1,5})?")
+_NO_HOST = (
+    "expected one Host header, found none, several or a malformed one;"
+    " send the name and port that the server was asked under"
+)
+_FOREIGN_PAGE = (
+    "expected no Origin header, or the server's own, found another one;"
+    " ask from a program, not from a page of another site"
+)
 _log = logging.getLogger("edgewise.serving")
 
 
@@ -41,7 +49,7 @@ class Access:
         body_timeout_s: a whole request, head and body, must be there within this time.
         keep_alive_s: an idle connection is closed after this time.
         max_connections: further ones get 503 and are closed.
-        max_requests: ``infer`` requests at once; further ones get 503.
+        max_requests: ``infer`` and ``submit`` requests at once; further ones get 503.
         max_body_bytes: sum over the bodies of all requests at once; further ones get 503.
         batching: how requests are joined, and how many may wait for an engine; further ones
             get 429.
@@ -131,7 +139,7 @@ class Guard:
         hosts = [host.lower() for host in headers.getlist("host")]
         match = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
         if match is None:
-            return error_reply(400, "expected one Host header, found none or a malformed one")
+            return error_reply(400, _NO_HOST)
         if match[1] not in self._hosts:
             error = BadInput(
                 expected="a host that this server answers for",
@@ -141,7 +149,7 @@ class Guard:
             return error_reply(421, str(error))
         own = f"{scope['scheme']}://{hosts[0]}"
         if any(origin.lower() != own for origin in headers.getlist("origin")):
-            return error_reply(403, "this server does not answer pages of another origin")
+            return error_reply(403, _FOREIGN_PAGE)
         return None
 
 

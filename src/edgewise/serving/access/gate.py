@@ -21,6 +21,7 @@ KEY_FIELD = "Edgewise-Key"
 _SCHEME = "bearer "
 _OPEN = frozenset(endpoint.answer for endpoint in ENDPOINTS if endpoint.is_open)
 _BUDGETED = ("infer", "bundle_file")
+_ABOUT_TO_END = "expected a server that stays, found one about to end; ask another one"
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
 
 
@@ -64,7 +65,7 @@ class Gate:
         """The answer to what goes no further than here."""
         if account.endpoint == "ready" and self._draining.has_begun:
             account.refused = "draining"
-            return error_reply(503, "this server is about to end", {"Retry-After": "1"})
+            return error_reply(503, _ABOUT_TO_END, {"Retry-After": "1"})
         if account.endpoint in _OPEN:
             return None
         headers = Headers(scope=scope)

@@ -150,19 +150,6 @@ class Step(Generic[T]):
     wake_s: float
 
 
-@dataclass(slots=True, kw_only=True)
-class Counts:
-    """What became of requests so far; ``batches`` and ``items`` count engine runs begun."""
-
-    requests: int = 0
-    batches: int = 0
-    items: int = 0
-    largest: int = 0
-    expired: int = 0
-    withdrawn: int = 0
-    refused: int = 0
-
-
 class Batcher(Generic[T]):
     """The queue in front of the engines.
 
@@ -179,7 +166,6 @@ class Batcher(Generic[T]):
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.counts = Counts()
         self.queued_items = 0
         self.queued_bytes = 0
         self._groups: dict[Group, deque[Entry[T]]] = {}
@@ -200,12 +186,9 @@ class Batcher(Generic[T]):
             QueueFull: when there is no room.
             Closed: when it arrived after :meth:`drain`.
         """
-        self.counts.requests += 1
         if entry.arrived_s > self._drained_s:
-            self.counts.refused += 1
             raise Closed("the server is being stopped")
         if not self.idle and self._overflows(entry):
-            self.counts.refused += 1
             raise QueueFull(
                 queued=self.queued_items, retry_after_s=self.retry_after_s(now_s=now_s)
             )
@@ -219,7 +202,6 @@ class Batcher(Generic[T]):
         if not any(queued is entry for queued in queue):
             return False
         self._remove({id(entry)})
-        self.counts.withdrawn += 1
         return True
 
     def step(self, *, now_s: float) -> Step[T]:
@@ -229,7 +211,6 @@ class Batcher(Generic[T]):
         expired = [entry for entry in self._queued() if entry.deadline_s <= now_s]
         if expired:
             self._remove({id(entry) for entry in expired})
-            self.counts.expired += len(expired)
         batch = self._start(now_s) if len(self._running) < self.limits.engines else None
         return Step(batch=batch, expired=tuple(expired), wake_s=self._wake_s())
 
@@ -275,9 +256,6 @@ class Batcher(Generic[T]):
         if not self._running:
             self._rate.busy(now_s=now_s)
         self._running.append(batch)
-        self.counts.batches += 1
-        self.counts.items += batch.items
-        self.counts.largest = max(self.counts.largest, batch.items)
         return batch
 
     def _joined(self, queue: deque[Entry[T]]) -> Iterator[Entry[T]]:

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from edgewise.errors import EdgewiseError
 from edgewise.serving.access.access import error_reply
@@ -29,6 +30,7 @@ from edgewise.serving.batching.batcher import (
 )
 from edgewise.serving.batching.joining import Clock, Done, Job, run_batch
 from edgewise.serving.batching.run_costs import RunCosts
+from edgewise.serving.observing.account import account_of
 
 R = TypeVar("R")
 _ENGINE_NICENESS = 5  # a third of the weight of the loop
@@ -184,12 +186,21 @@ def _give_way() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _ENGINE_NICENESS)
 
 
-async def answer_turned_away(_: Request, error: Exception) -> Response:
+class _Silence(Response):
+    """For a client that has gone: an answer would be counted, and nobody would read it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send nothing."""
+
+
+async def answer_turned_away(request: Request, error: Exception) -> Response:
     """In words, a request that reached no engine.
 
     429 with ``Retry-After`` when the queue is full, 503 while the server is being stopped, and
     504 for a deadline that passed: 408 would blame the client, and invite it to send again.
     """
+    if isinstance(error, Gone):
+        return _Silence()
     if isinstance(error, QueueFull):
         text = f"expected room to wait in, found {error.queued} items waiting; try again later"
         return error_reply(429, text, {"Retry-After": str(error.retry_after_s)})
@@ -199,6 +210,7 @@ async def answer_turned_away(_: Request, error: Exception) -> Response:
             "expected to start before the deadline of the request, found it passed;"
             " allow more time, or answer on the device",
         )
+    account_of(request.scope).refused = "draining"
     return error_reply(
         503,
         "expected a server that takes requests, found one that is being stopped;"

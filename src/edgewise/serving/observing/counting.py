@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from edgewise.serving.observing.account import Account
 
-_SPANS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
-_CACHE = ("cache_hit", "cache_miss")
+_COUNTED = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
+_NEVER = ("cache_hit", "cache_miss")  # clients look for them; there is no cache
+SPANS = (*_COUNTED, *_NEVER)
 
 
 class Counts:
@@ -93,8 +94,8 @@ class _Version:
     """Counters of one version."""
 
     def __init__(self) -> None:
-        self._count = dict.fromkeys(_SPANS, 0)
-        self._ns = dict.fromkeys(_SPANS, 0)
+        self._count = dict.fromkeys(_COUNTED, 0)
+        self._ns = dict.fromkeys(_COUNTED, 0)
         self.inferences = self.executions = self.last_ms = 0
 
     def add(self, name: str, seconds: float) -> None:
@@ -102,14 +103,14 @@ class _Version:
         self._ns[name] += max(0, round(seconds * 1e9))
 
     def statistics(self, model: str, version: str) -> dict[str, object]:
-        spans = {name: _span(self._count[name], self._ns[name]) for name in _SPANS}
+        spans = {name: _span(self._count[name], self._ns[name]) for name in _COUNTED}
         return {
             "name": model,
             "version": version,
             "last_inference": self.last_ms,
             "inference_count": self.inferences,
             "execution_count": self.executions,
-            "inference_stats": spans | {name: _span(0, 0) for name in _CACHE},
+            "inference_stats": spans | {name: _span(0, 0) for name in _NEVER},
             "batch_stats": [],
         }
 

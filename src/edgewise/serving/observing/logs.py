@@ -23,7 +23,7 @@ from edgewise.serving.operations import LogForm
 _QUEUED_LINES = 10_000
 _MAX_TEXT = 64
 _MAX_TRACE = 8_000
-# Whoever has no key may make the log grow by no more than this.
+# Whoever is let in nowhere may make the log grow by no more than this.
 _STRANGERS_PER_S = 10.0
 _STRANGERS_BRIM = 100.0
 _QUIET = ("live", "ready", "metrics")
@@ -84,7 +84,8 @@ class RequestLog:
             return
         if account.status == 200 and account.endpoint in _QUIET:
             return
-        if account.refused == "key" and not self._may_speak_of_strangers():
+        # Refused before it was known what for: by a key, a host, an origin or a path.
+        if account.refused and not account.model and not self._may_speak_of_strangers():
             return
         self.event("request", **self._fields(account))
 

@@ -17,6 +17,10 @@ from edgewise.serving.observing.metrics import Meters
 from edgewise.serving.protocol.endpoints import ENDPOINTS
 
 _METRICS = "/metrics"
+_CUT_OFF = (
+    "expected an answer before the server's end, found that it had no time left for one;"
+    " try another server, or answer on the device"
+)
 _NAMES = [(_METRICS, "metrics")] + [(path, one.answer) for one in ENDPOINTS for path in one.paths]
 _ENDPOINTS = tuple(
     (name, re.compile(re.sub(r"\\{[a-z]+\\}", "[^/]+", re.escape(path)))) for path, name in _NAMES
@@ -83,7 +87,7 @@ class Observer:
             # Only the end of the server cancels a request, and whoever asked is to know.
             account.refused = "cut_off"
             if account.status is None:
-                reply = error_reply(503, "this server has ended", {"Connection": "close"})
+                reply = error_reply(503, _CUT_OFF, {"Connection": "close"})
                 await reply(scope, receive, _noting(send, account))
         finally:
             account.total_s = self.clock() - start_s

@@ -1,8 +1,9 @@
 """uvicorn's HTTP/1.1 connection with the bounds that it leaves open.
 
-uvicorn's httptools parser keeps a request line and header fields of any length, waits for them
-for ever, and forgets to time an idle connection whose last body was refused. All three are
-closed here; what it refuses itself is worded as the Open Inference Protocol wants it.
+uvicorn's httptools parser keeps a request line and header fields of any length, those behind a
+body in chunks too; it waits for them for ever, and forgets to time an idle connection whose last
+body was refused. All of that is closed here; what it refuses itself is worded as the Open
+Inference Protocol wants it.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ class BoundedConnection(HttpToolsProtocol):
 
     access: ClassVar[Access] = Access()
     _deadline: asyncio.TimerHandle | None = None
-    _in_head: bool = False
+    _in_message: bool = False
     _head_bytes: int = 0
+    _body_bytes: int = 0
     _turned_away: bool = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -48,8 +50,11 @@ class BoundedConnection(HttpToolsProtocol):
             return
         if self._deadline is None:
             self._start_deadline()
+        self._body_bytes = 0
         super().data_received(data)
-        self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
+        # What is not body the parser has to remember: fields may follow a body in chunks, too.
+        beside_body = len(data) - self._body_bytes
+        self._head_bytes = self._head_bytes + beside_body if self._in_message else 0
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(
                 431,
@@ -60,16 +65,17 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request starts."""
-        self._in_head = True
+        self._in_message = True
         super().on_message_begin()
 
-    def on_headers_complete(self) -> None:
-        """Its head is whole."""
-        self._in_head = False
-        super().on_headers_complete()
+    def on_body(self, body: bytes) -> None:
+        """A piece of its body."""
+        self._body_bytes += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Its body is whole."""
+        self._in_message = False
         self._stop_deadline()
         super().on_message_complete()
         if self.cycle.response_complete:

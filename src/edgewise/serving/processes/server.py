@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import gc
 import logging
 import signal
@@ -31,12 +30,12 @@ from edgewise.serving.observing.logs import FailureLines, RequestLog, write_line
 from edgewise.serving.observing.sharing import SharedNumbers, shared_numbers
 from edgewise.serving.operations import LogForm
 from edgewise.serving.processes.connection import bounded
+from edgewise.serving.processes.listening import BACKLOG, listen
 from edgewise.serving.processes.workers import Lifeline, Supervisor, check_workers
 from edgewise.serving.repository.reloading import Reloading
 from edgewise.serving.repository.repository import open_bundles
 from edgewise.serving.submissions.submission_store import SubmissionStore
 
-_BACKLOG = 512
 _PATIENCE_S = 5.0  # longer than a worker needs to end beside what its operator granted
 _COLLECTED_AFTER = 20_000  # allocations; 700 unless said
 _OnReady = Callable[[str], None] | None
@@ -119,7 +118,7 @@ class _Service:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             timeout_keep_alive=max(1, round(self.access.keep_alive_s)),
             timeout_graceful_shutdown=max(1, round(chosen.drain_s)),
             ssl_context_factory=_context_factory(chosen.tls),
@@ -304,56 +303,6 @@ def _logged(log: RequestLog, form: LogForm) -> Iterator[None]:
         log.close()
         for logger in loggers:
             logger.removeHandler(handler)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        BadInput: naming the address and what to do.
-
-    >>> with listen("127.0.0.1", 0) as listener:
-    ...     listener.getsockname()[0]
-    '127.0.0.1'
-    """
-    if not 0 <= port <= 65_535:
-        raise BadInput(
-            expected="a port from 0 to 65535", found=str(port), remedy="choose one with --port"
-        )
-    try:
-        family, kind, *_, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind)
-    except (OSError, UnicodeError):
-        raise BadInput(
-            expected="an address of this machine to listen on",
-            found=repr(host[:80]),
-            remedy="choose one with --host, such as 127.0.0.1",
-        ) from None
-    try:
-        # Without it a port stays taken for a minute after the last server on it has ended.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise _unbindable(host, port, error) from None
-    return listener
-
-
-def _unbindable(host: str, port: int, error: OSError) -> BadInput:
-    if error.errno == errno.EADDRINUSE:
-        return BadInput(
-            expected=f"a free port {port} on {host}",
-            found="another program that listens on it",
-            remedy="stop that program, or choose another port with --port (0 takes a free one)",
-        )
-    return BadInput(
-        expected=f"permission to listen on {host} port {port}",
-        found=error.strerror or "an error",
-        remedy="choose another address with --host, or a port above 1023 with --port",
-    )
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ class Heads:
 
     def __init__(self) -> None:
         self._heads: dict[Key, Head] = {}
+        self._keeping = threading.Lock()  # JSON and compressed requests are read in threads
 
     def find(self, key: Key) -> Head | None:
         """What was found in these bytes."""
@@ -57,9 +59,10 @@ class Heads:
         """Remember it; headers of an unusual length are not worth the memory."""
         if len(key[1]) > _LONGEST_BYTES:
             return
-        while len(self._heads) >= _REMEMBERED:
-            del self._heads[next(iter(self._heads))]
-        self._heads[key] = head
+        with self._keeping:
+            while len(self._heads) >= _REMEMBERED:
+                del self._heads[next(iter(self._heads))]
+            self._heads[key] = head
 
 
 def without_id(raw: bytes, *, tensor_bytes: int) -> tuple[str | None, Key]:

@@ -25,7 +25,9 @@ from edgewise.serving.repository.shelf import Shelf
 from edgewise.tensors import Feeds, TensorSpec
 from edgewise.wire import Bound, Message, encode_reply, max_frame_bytes
 
-MODEL_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+# /v2/models/stats is about all models, and clients take dots for steps in the path.
+_NOT_NAMES = ("stats", ".", "..")
 _IMAGES = (PayloadCodec.PNG, PayloadCodec.JPEG, PayloadCodec.WEBP)
 
 Receiver = Callable[[Feeds], Feeds]
@@ -103,8 +105,12 @@ def load_bundle(bundle: Bundle, *, threads: int) -> ServedBundle:
         MissingExtra: when a route sends images and Pillow is not installed.
     """
     manifest = bundle.manifest
-    if not MODEL_NAME.fullmatch(manifest.name):
+    if not _NAME.fullmatch(manifest.name):
         raise _unfit(manifest, "a name of 1 to 64 letters, digits and _ . -", repr(manifest.name))
+    if manifest.name in _NOT_NAMES:
+        raise _unfit(
+            manifest, "a network file whose name means nothing else in a path", repr(manifest.name)
+        )
     routes = [route for route in manifest.routes if route.server_part is not None]
     if not routes:
         raise _unfit(manifest, "a route with a server part", "only routes without")

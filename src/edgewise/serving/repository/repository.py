@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgewise.bundle import Bundle, Side, check_supported, open_bundle
@@ -11,6 +11,7 @@ from edgewise.errors import BadInput
 from edgewise.serving.repository.canary import Canary
 from edgewise.serving.repository.offers import Snapshot
 from edgewise.serving.repository.parts import ServedBundle
+from edgewise.serving.repository.shelf import Shelf
 
 Load = Callable[[Bundle], ServedBundle]
 
@@ -113,7 +114,8 @@ class Repository:
         before = self.snapshot
         known = {bundle.digest: bundle for bundle in (*before.previous, *before.current)}
         current = tuple(
-            known.get(bundle.digest) or self._load(bundle) for bundle in open_bundles(self._paths)
+            _moved(known[bundle.digest], bundle) if bundle.digest in known else self._load(bundle)
+            for bundle in open_bundles(self._paths)
         )
         kept = self._kept(before, current)
         # One assignment: nobody sees half of it.
@@ -131,3 +133,10 @@ class Repository:
             if bundle.digest not in present and of_name < self._keep_previous:
                 kept.append(bundle)
         return tuple(kept)
+
+
+def _moved(served: ServedBundle, bundle: Bundle) -> ServedBundle:
+    """What is loaded already, with its files to download where they are now."""
+    if served.shelf.path == bundle.path:
+        return served
+    return replace(served, shelf=Shelf(bundle))

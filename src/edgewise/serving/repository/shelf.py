@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio.to_thread
 from starlette.datastructures import Headers
@@ -61,6 +62,11 @@ class Shelf:
         self._files = {file.path: file for file in bundle.manifest.device_files}
         self._checked: dict[str, _Mark] = {}
 
+    @property
+    def path(self) -> Path:
+        """The folder that is read from."""
+        return self._bundle.path
+
     def manifest(self, headers: Headers) -> Response:
         """The manifest, to the byte: its SHA-256 is the bundle's digest."""
         tag = _tag(self._bundle.digest)
@@ -80,7 +86,9 @@ class Shelf:
         fields = {"ETag": tag, "Accept-Ranges": "bytes"}
         if _is_known(request.headers, tag):
             return Response(status_code=304, headers=fields)
-        stretch = read_range(request.headers, tag=tag, size=file.bytes)
+        is_head = request.method == "HEAD"  # for which no range is defined
+        asked = Headers() if is_head else request.headers
+        stretch = read_range(asked, tag=tag, size=file.bytes)
         mark = await anyio.to_thread.run_sync(self._check, file)
         if stretch.is_part:
             fields["Content-Range"] = f"bytes {stretch.start}-{stretch.stop - 1}/{file.bytes}"
@@ -89,7 +97,7 @@ class Shelf:
             "Content-Type": "application/octet-stream",
         }
         status = 206 if stretch.is_part else 200
-        if request.method == "HEAD":
+        if is_head:
             return Response(status_code=status, headers=fields)
         pieces = self._pieces(file, stretch, mark)
         return StreamingResponse(pieces, status_code=status, headers=fields)
@@ -185,7 +193,8 @@ def _mark(descriptor: int) -> _Mark:
 def _gone() -> HTTPException:
     return refusal(
         410,
-        expected="the file that the bundle had when this server was started",
+        expected="the file that the bundle had when this server read it",
         found="another one, or none",
-        remedy="its operator has to start the server again with a whole bundle",
+        remedy="download the bundle that is served now; if that fails too, its operator has to put"
+        " a whole one there and send SIGHUP",
     )

@@ -92,9 +92,12 @@ def test_probes_that_went_well_are_passed_over(endpoint: str) -> None:
     assert f"endpoint={endpoint} status=503" in line
 
 
-def test_strangers_fill_no_disk_and_what_is_left_out_is_counted() -> None:
+@pytest.mark.parametrize(
+    ("status", "refused"), [(401, "key"), (421, "host"), (403, "origin"), (405, "method")]
+)
+def test_strangers_fill_no_disk_and_what_is_left_out_is_counted(status: int, refused: str) -> None:
     clock = Clock()
-    strangers = [Account(endpoint="infer", status=401, refused="key")] * 500
+    strangers = [Account(endpoint="infer", status=status, refused=refused)] * 500
     lines = _written(LogForm.JSON, *strangers, Account(endpoint="infer", status=200), clock=clock)
     assert len(lines) == 101
     assert json.loads(lines[-1])["lines_left_out"] == 400
@@ -114,6 +117,11 @@ def test_a_wall_clock_that_jumps_silences_nobody(jump_s: float) -> None:
     log.close()
     last = json.loads(stream.getvalue().splitlines()[-1])
     assert (last["ts"], last["lines_left_out"]) == (jump_s, 100)
+
+
+def test_every_refusal_by_a_model_is_said() -> None:
+    refused = [Account(endpoint="infer", model="cats", status=400, refused="bad_input")] * 500
+    assert len(_written(LogForm.JSON, *refused)) == 500
 
 
 def test_off_writes_nothing() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -97,3 +99,23 @@ def test_no_more_is_remembered_than_there_is_room_for(offer: Offer) -> None:
     assert isinstance(heads.find((False, b"999", 0)), Head)
     assert heads.find((False, b"0", 0)) is None
     assert heads.find((False, bytes(5000), 0)) is None
+
+
+def test_threads_that_remember_at_once_do_not_meet(offer: Offer) -> None:
+    """JSON and compressed requests are read in threads, and all of them drive out old heads."""
+    _ask(offer, request_id="1")
+    head = next(iter(offer.heads._heads.values()))
+    heads = Heads()
+
+    def keep(thread: int) -> None:
+        for i in range(20_000):
+            heads.keep((False, f"{thread} {i}".encode(), 0), head)
+
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(keep, range(4)))
+    finally:
+        sys.setswitchinterval(before_s)
+    assert len(heads._heads) == 128

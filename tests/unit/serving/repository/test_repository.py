@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from functools import partial
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
 
 from edgewise.bundle import Bundle
 from edgewise.errors import BadInput
@@ -102,6 +104,26 @@ def test_the_old_bundle_comes_back_without_loading(first: Bundle, tmp_path: Path
     assert exchange.loaded == (before,)
     assert repository.snapshot.current[0] is before
     assert [bundle.version for bundle in exchange.kept] == ["2"]
+
+
+def test_files_are_read_where_a_bundle_has_moved_to(first: Bundle, tmp_path: Path) -> None:
+    second = tiny.write_tiny_bundle(tmp_path / "second", seed=1, version=2)
+    repository = Repository([first, second], load=_load)
+    shutil.rmtree(first.path)
+    second.path.rename(first.path)  # the newer one becomes the older one
+    tiny.write_tiny_bundle(second.path, seed=2, version=3)
+    exchange = repository.reload()
+    assert [bundle.version for bundle in exchange.loaded] == ["3"]
+    (moved,) = (bundle for bundle in repository.snapshot.current if bundle.version == "2")
+    assert moved.digest == second.digest
+    assert moved.shelf.path == first.path
+    scope = {
+        "type": "http",
+        "method": "HEAD",
+        "headers": [],
+        "path_params": {"file": second.manifest.device_files[0].path},
+    }
+    assert asyncio.run(moved.shelf.file(Request(scope))).status_code == 200
 
 
 def test_a_bundle_that_cannot_be_served_changes_nothing(first: Bundle, tmp_path: Path) -> None:

@@ -46,6 +46,14 @@ def test_the_longest_route_bounds_every_body(bundle: Bundle) -> None:
     assert load_bundle(bundle, threads=1).max_body_bytes == 65_536 + longest
 
 
+@pytest.mark.parametrize("name", ["stats", ".", ".."])
+def test_a_name_that_means_something_else_in_a_path_is_refused(bundle: Bundle, name: str) -> None:
+    assert _message(_rewritten(bundle, name=name)) == (
+        "expected a network file whose name means nothing else in a path in the bundle"
+        f" {name!r}, found {name!r}; plan it anew with: edgewise plan MODEL -o BUNDLE"
+    )
+
+
 def test_a_name_that_is_no_path_segment_is_refused(bundle: Bundle) -> None:
     assert _message(_rewritten(bundle, name="a/b")) == (
         "expected a name of 1 to 64 letters, digits and _ . - in the bundle 'a/b', found 'a/b';"
