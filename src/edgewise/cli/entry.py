@@ -29,21 +29,9 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Refuse unknown words here rather than hand them up."""
         parsed, extra = super().parse_known_args(args, namespace)
-        extra = self._without_late_words(parsed, extra)
         if extra:
             self.error(f"expected no {extra[0][:60]!r} here{self._nearest(extra[0])}")
         return parsed, extra
-
-    def _without_late_words(self, parsed: argparse.Namespace, extra: list[str]) -> list[str]:
-        """Give words behind options to the argument that takes any number of them."""
-        # argparse lets it take none as soon as an option follows the arguments before it.
-        takers = [a for a in self._get_positional_actions() if a.nargs == argparse.ZERO_OR_MORE]
-        if not takers or any(word.startswith("-") for word in extra):
-            return extra
-        (taker,) = takers
-        convert = taker.type if callable(taker.type) else str
-        setattr(parsed, taker.dest, [*getattr(parsed, taker.dest), *map(convert, extra)])
-        return []
 
     def error(self, message: str) -> Any:
         """Print one paragraph and end with exit code 2."""
