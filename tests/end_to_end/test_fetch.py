@@ -273,8 +273,9 @@ def test_a_server_that_lost_a_file_says_so_and_what_came_is_kept(tmp_path: Path)
             download_bundle(running.url, target, patience=HURRIED)
     assert str(failure.value) == (
         "the server does not have the files that its manifest lists: the server answered 410: "
-        "expected the file that the bundle had when this server was started, found another one, "
-        "or none; its operator has to start the server again with a whole bundle"
+        "expected the file that the bundle had when this server read it, found another one, or "
+        "none; download the bundle that is served now; if that fails too, its operator has to put "
+        "a whole one there and send SIGHUP"
     )
     assert names_in(target.parent) == [".b.fetch"]
 
