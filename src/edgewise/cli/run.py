@@ -87,29 +87,36 @@ def execute(args: argparse.Namespace) -> int:
     bundle = open_bundle(args.bundle)
     inputs = _inputs(args, bundle)
     key = read_api_key(args.api_key_file, server=args.server)
-    with (
-        open_traces(args.traces, quiet=args.json) as traces,
-        connect(
+    with open_traces(args.traces, quiet=args.json) as traces:
+        with connect(
             bundle, args.server, options=options, traces=traces, api_key=key, ca_path=args.ca
-        ) as session,
-    ):
-        _tell_conditions(args, session)
-        if args.fps is not None:
-            return run_stream(args, bundle, session, inputs)
-        results = []
-        for name, answer in _answers(args, session, inputs):
-            results.append((name, answer))
-            if not args.json:
-                print(_line(name, answer, bundle), flush=True)
-        reports = dict(_reports(args, session))
-    if args.json:
-        every = [answer_json(name, answer, bundle) for name, answer in results]
-        shown = {name: write_record(report) for name, report in reports.items()}
-        known = {"bundle": bundle.digest, "distrusted": dict(session.distrusted)}
-        print_json({**known, "results": every, **shown})
-        return 0
-    _print_summary([answer for _, answer in results], reports)
+        ) as session:
+            _tell_conditions(args, session)
+            if args.fps is not None:
+                return run_stream(args, bundle, session, inputs)
+            results = []
+            for name, answer in _answers(args, session, inputs):
+                results.append((name, answer))
+                if not args.json:
+                    print(_line(name, answer, bundle), flush=True)
+            reports = dict(_reports(args, session))
+        if args.json:
+            _print_json(bundle, session, results, reports)
+        else:
+            _print_summary([answer for _, answer in results], reports)
     return 0
+
+
+def _print_json(
+    bundle: Bundle,
+    session: Session,
+    results: Sequence[tuple[str, Answer]],
+    reports: Mapping[str, Status | ShadowReport],
+) -> None:
+    every = [answer_json(name, answer, bundle) for name, answer in results]
+    shown = {name: write_record(report) for name, report in reports.items()}
+    known = {"bundle": bundle.digest, "distrusted": dict(session.distrusted)}
+    print_json({**known, "results": every, **shown})
 
 
 def _inputs(args: argparse.Namespace, bundle: Bundle) -> Iterator[tuple[str, Input]]:
