@@ -73,8 +73,7 @@ def _download(args: argparse.Namespace) -> Download:
         raise BadInput(
             expected=f"a server to talk to at {args.url}",
             found=error.reason,
-            remedy=error.remedy
-            or "check the server and the way to it; the same command goes on where this one ended",
+            remedy=error.remedy or "check the server and the way to it",
         ) from None
 
 

@@ -20,5 +20,5 @@ def test_a_server_that_is_not_there_is_named_and_what_to_do(
     assert main(["fetch", url, "-o", str(tmp_path / "bundle")]) == 2
     assert capsys.readouterr().err == (
         f"edgewise: expected a server to talk to at {url}, found the connection was refused; "
-        "check the server and the way to it; the same command goes on where this one ended\n"
+        "check the server and the way to it\n"
     )
