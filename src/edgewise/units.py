@@ -104,8 +104,13 @@ def format_rate(bytes_per_s: float) -> str:
 
     >>> format_rate(731250.0)
     '5.85 Mbit/s'
+    >>> format_rate(1e10)
+    '80.00 Gbit/s'
     """
-    return "unlimited" if math.isinf(bytes_per_s) else f"{bytes_per_s * 8 / 1e6:.2f} Mbit/s"
+    if math.isinf(bytes_per_s):
+        return "unlimited"
+    mbit = bytes_per_s * 8 / 1e6
+    return f"{mbit:.2f} Mbit/s" if mbit < 1e3 else f"{mbit / 1e3:.2f} Gbit/s"
 
 
 def format_count(count: float) -> str:

@@ -225,7 +225,7 @@ def test_keys_are_made_on_the_command_line(bundle: Bundle, tmp_path: Path) -> No
         (("keys", "new", "a b"), "a key's name of 1 to 64 letters"),
         (("keys", "new", "a", "--concurrent", "0"), "limits above 0 and up to 1e9 .* found 0;"),
         (("keys", "new", "a", "--items-per-s", "nan"), "limits above 0 .* found nan;"),
-        (("keys", "new", "a", "--concurrent", "1.5"), "invalid int value: '1.5'"),
+        (("keys", "new", "a", "--concurrent", "1.5"), "expected a whole number, found '1.5'"),
         (("keys",), "required: VERB"),
     ],
 )

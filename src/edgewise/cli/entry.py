@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from edgewise.errors import EdgewiseError
 
 _DEBUG = "EDGEWISE_DEBUG"
 _INTERRUPTED = 130
+_NO_NUMBER = re.compile("invalid (int|float) value:")  # argparse's words
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,6 +37,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         """Print one paragraph and end with exit code 2."""
+        message = _NO_NUMBER.sub(_wanted_number, message)
         self.exit(2, f"edgewise: {printable(message)}; see: {self.prog} --help\n")
 
     def _nearest(self, word: str) -> str:
@@ -112,6 +115,10 @@ def _run(words: Sequence[str]) -> int:
     args = parser.parse_args(words)
     code: int = args.execute(args)
     return code
+
+
+def _wanted_number(refusal: re.Match[str]) -> str:
+    return f"expected a {'whole number' if refusal[1] == 'int' else 'number'}, found"
 
 
 def _ready_streams() -> None:

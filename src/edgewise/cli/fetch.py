@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgewise.cli.console import Commands, add_json, note, print_json, printable, progress_bar
 from edgewise.cli.credentials import add_credentials, read_api_key
-from edgewise.errors import BadInput
+from edgewise.errors import BadInput, LinkFailed
 from edgewise.records import write_record
 from edgewise.units import format_bytes
 
@@ -55,12 +55,29 @@ def execute(args: argparse.Namespace) -> int:
     for file in download.files:
         print(_line(file))
     print(printable(_summary(download)))
-    run = shlex.join(["edgewise", "run", str(args.output), "--server", args.url])
-    note(f"next: {run} INPUT")
+    note(f"next: {_next(args)} INPUT")
     return 0
 
 
+def _next(args: argparse.Namespace) -> str:
+    trusted = [] if args.ca is None else ["--ca", str(args.ca)]
+    known = [] if args.api_key_file is None else ["--api-key-file", str(args.api_key_file)]
+    words = ["edgewise", "run", str(args.output), "--server", args.url, *trusted, *known]
+    return shlex.join(words)
+
+
 def _download(args: argparse.Namespace) -> Download:
+    try:
+        return _downloaded(args)
+    except LinkFailed as error:
+        raise BadInput(
+            expected=f"a server to talk to at {args.url}",
+            found=error.reason,
+            remedy=error.remedy or "check the server and the way to it",
+        ) from None
+
+
+def _downloaded(args: argparse.Namespace) -> Download:
     from edgewise.running import download_bundle
 
     key = read_api_key(args.api_key_file, server=args.url)

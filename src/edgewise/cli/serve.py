@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,7 +151,7 @@ def _ready(args: argparse.Namespace, url: str) -> None:
         return
     names = ", ".join(map(str, args.bundles))
     print(f"serving {names} at {url} (stop with Ctrl-C)", flush=True)
-    _tell(args, f"next: edgewise run {args.bundles[0]} --server {url} PHOTO")
+    _tell(args, f"next: {_next(args, url)} PHOTO")
 
 
 def _access(args: argparse.Namespace) -> Access:
@@ -163,6 +164,13 @@ def _access(args: argparse.Namespace) -> Access:
             max_batch=args.max_batch, max_wait_s=args.max_wait, max_queue=args.max_queue
         ),
     )
+
+
+def _next(args: argparse.Namespace, url: str) -> str:
+    words = ["edgewise", "run", str(args.bundles[0]), "--server", url]
+    known = "" if args.api_keys is None else " --api-key-file FILE"
+    trusted = "" if args.tls_cert is None else f" --ca {shlex.quote(str(args.tls_cert))}"
+    return shlex.join(words) + known + trusted
 
 
 def _operations(args: argparse.Namespace) -> Operations:

@@ -37,7 +37,7 @@ def execute(args: argparse.Namespace) -> int:
                 printable(f"{row.stored_at}  {row.model}  {row.key}  {format_bytes(row.nbytes)}")
             )
             count += 1
-    note(f"{count} submissions; --json shows what is in them")
+    note(f"{count} submission{'' if count == 1 else 's'}; --json shows what is in them")
     return 0
 
 

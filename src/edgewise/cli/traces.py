@@ -9,10 +9,13 @@ from pathlib import Path
 
 from edgewise.cli.console import Commands, add_json, aligned, note, print_json
 from edgewise.cli.options import add_since
+from edgewise.errors import BadInput
 from edgewise.records import write_record
 from edgewise.trace_log import TraceLog, read_traces
 from edgewise.trace_summary import RouteSummary, summarise
 from edgewise.units import format_bytes, format_duration, format_share
+
+_DATABASE = b"SQLite format 3\0"
 
 
 def add_command(commands: Commands) -> None:
@@ -40,12 +43,28 @@ def open_traces(path: Path | None, *, quiet: bool) -> Iterator[TraceLog | None]:
     if path is None:
         yield None
         return
+    _check_place(path)
     with TraceLog(path) as log:
         yield log
     if log.lost:
         note(f"{log.lost} traces could not be kept")
     if not quiet:
         note(f"next: edgewise traces {path}")
+
+
+def _check_place(path: Path) -> None:
+    """Refuse a file that never was a database: a damaged log is set aside, a photo is not."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_DATABASE))
+    except OSError:  # not there yet, or the log itself says what is wrong
+        return
+    if start and start != _DATABASE:
+        raise BadInput(
+            expected=f"a trace log or nothing at {path}",
+            found="another file",
+            remedy="name another place with --traces",
+        )
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -54,14 +54,21 @@ class Status:
         after = f", next try in {math.ceil(self.next_try_s)} s" if self.next_try_s > 0 else ""
         up, rtt = format_rate(self.up_bytes_per_s), format_duration(self.rtt_s)
         link = f"link {self._evidence}: up {up}, round trip {rtt}"
-        pace = f"device at {self.slowdown:.1f} and cloud at {self.load:.1f} times the planned time"
+        device, cloud = _times(self.slowdown), _times(self.load)
+        pace = f"device at {device} and cloud at {cloud} times the planned time"
         route = f"; route {self.route}: {self.reason}" if self.route else ""
         battery = "; the battery is low" if self.battery_low else ""
         return f"{health}{after}; {link}; {pace}{battery}{route}"
 
     @property
     def _evidence(self) -> str:
-        return f"estimated from {self.samples} requests" if self.measured else "as expected"
+        requests = "1 request" if self.samples == 1 else f"{self.samples} requests"
+        return f"estimated from {requests}" if self.measured else "as expected"
+
+
+def _times(factor: float) -> str:
+    """Two digits that say something; a fast machine is 0.03 times a slow device, not 0.0."""
+    return f"{factor:.1f}" if factor >= 1 else f"{factor:.2g}"
 
 
 def describe(rules: Rules, mind: Mind, *, linked: bool, now_s: float) -> Status:

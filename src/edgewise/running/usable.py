@@ -31,7 +31,7 @@ def usable_routes(manifest: Manifest, options: Options, *, online: bool) -> tupl
     usable = tuple(route for route in allowed if online or route.server_part is None)
     if not usable:
         raise BadInput(
-            expected=f"a server, which {', '.join(route.name for route in allowed)} need",
+            expected=f"a server for {', '.join(route.name for route in allowed)}",
             found="no address",
             remedy="start: edgewise serve BUNDLE; and pass the address that it prints",
         )

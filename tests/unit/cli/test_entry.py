@@ -60,7 +60,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["demo", "--photos", "13"], "from 1 to 12, found '13'"),
         (["demo", "--photos", "-1"], "from 1 to 12, found '-1'"),
         (["inspect", "n", "--html", "."], "expected a file to write the page to, found the fold"),
-        (["serve", "b", "--port", "x"], "argument --port: invalid int value: 'x'"),
+        (
+            ["serve", "b", "--port", "x"],
+            "argument --port: expected a whole number, found 'x'; see",
+        ),
+        (["run", "b", "i", "--fps", "x"], "argument --fps: expected a number, found 'x'; see"),
     ],
 )
 def test_bad_usage_is_one_paragraph(

@@ -120,7 +120,7 @@ class RequestLog:
             "refused": account.refused,
             "total_s": round(account.total_s, 6),
         }
-        fields |= {f"{name}_s": seconds for name, seconds in account.stages.items()}
+        fields |= {f"{name}_s": round(seconds, 6) for name, seconds in account.stages.items()}
         fields |= {"in_bytes": account.in_bytes, "out_bytes": account.out_bytes}
         if self._name_keys:
             fields["key"] = account.budget.name if account.budget else ""
