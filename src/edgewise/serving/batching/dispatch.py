@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from edgewise.errors import EdgewiseError
@@ -184,7 +183,7 @@ def _give_way() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _ENGINE_NICENESS)
 
 
-async def answer_turned_away(_: Request, error: Exception) -> Response:
+def turned_away_reply(error: Exception) -> Response:
     """In words, a request that reached no engine.
 
     429 with ``Retry-After`` when the queue is full, 503 while the server is being stopped, and
@@ -207,4 +206,4 @@ async def answer_turned_away(_: Request, error: Exception) -> Response:
     )
 
 
-TURNED_AWAY = dict.fromkeys((QueueFull, Closed, Expired, Gone), answer_turned_away)
+TURNED_AWAY = (QueueFull, Closed, Expired, Gone)
