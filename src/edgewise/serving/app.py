@@ -160,6 +160,7 @@ class Desk:
                 compute_output_s=timing.encode_s,
             )
         account.ran_items = done.items if done.leads else 0
+        account.stages = timing.stages
         fields = {
             "Server-Timing": timing.field,
             DIGEST_FIELD: asked.bundle.digest,

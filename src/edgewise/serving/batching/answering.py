@@ -34,6 +34,15 @@ class Timing:
     encode_s: float = 0.0
 
     @property
+    def stages(self) -> dict[str, float]:
+        """What the answer says of it, by name, to the microsecond."""
+        return {
+            "queue": round(self.queue_s, 6),
+            "decode": round(self.decode_s, 6),
+            "compute": round(self.compute_s, 6),
+        }
+
+    @property
     def field(self) -> str:
         """The value of ``Server-Timing``, in milliseconds (W3C Server Timing, section 3)."""
         return (

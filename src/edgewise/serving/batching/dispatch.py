@@ -121,7 +121,7 @@ class Dispatcher(Generic[R]):
 
     def _start(self, batch: Batch[Job[R]]) -> None:
         if self._costs.is_quick(batch):
-            self._finish(batch, self._run(batch))
+            self._finish(batch, self._run(batch, self.clock))
             return
         loop = asyncio.get_running_loop()
 
@@ -129,13 +129,14 @@ class Dispatcher(Generic[R]):
             with contextlib.suppress(RuntimeError):  # the loop has ended, and all its requests
                 loop.call_soon_threadsafe(self._end, batch, run)
 
-        self._engines.submit(self._run, batch).add_done_callback(tell)
+        # A thread that waits for its turn would look slow by any other clock.
+        self._engines.submit(self._run, batch, time.thread_time).add_done_callback(tell)
 
-    def _run(self, batch: Batch[Job[R]]) -> list[Done[R] | Exception]:
+    def _run(self, batch: Batch[Job[R]], cost_clock: Clock) -> list[Done[R] | Exception]:
         """In a thread of the engines, or in the loop when it is quick."""
-        start_s = time.thread_time()
+        start_s = cost_clock()
         results = run_batch(batch, self.clock)
-        self._costs.add(batch, time.thread_time() - start_s)
+        self._costs.add(batch, cost_clock() - start_s)
         return results
 
     def _end(self, batch: Batch[Job[R]], run: Future[list[Done[R] | Exception]]) -> None:

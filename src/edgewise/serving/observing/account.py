@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from edgewise.serving.repository.parts import ServedBundle
 
 _FIELD = "edgewise.account"
-_STAGE = re.compile(r"([a-z]+);dur=([0-9]{1,9}(?:\.[0-9]{1,6})?)")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,11 +79,6 @@ class Account:
             self.refused = "budget"
             raise refusal(429, **over_budget(wait_s), headers={"Retry-After": str(wait_s)})
         self.budget.pay_items(self.items)
-
-    def read_stages(self, server_timing: str) -> None:
-        """Take the times from the answer's ``Server-Timing`` (W3C, milliseconds)."""
-        found = _STAGE.findall(server_timing[:1000])
-        self.stages = {name: float(value) / 1e3 for name, value in found}
 
 
 def over_budget(wait_s: int) -> dict[str, str]:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgewise.serving.access.access import error_reply
@@ -94,7 +93,6 @@ def _noting(send: Send, account: Account) -> Send:
     async def note(message: Message) -> None:
         if message["type"] == "http.response.start":
             account.status = message["status"]
-            account.read_stages(Headers(raw=message["headers"]).get("server-timing", ""))
         account.out_bytes += len(message.get("body", b""))
         await send(message)
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Receive
 
 from edgewise.errors import BadInput
 from edgewise.serving.access.access import Access, only, refusal
@@ -110,7 +111,7 @@ async def read_body(request: Request, body_bytes: int, *, access: Access) -> mem
     """
     try:
         async with asyncio.timeout(access.body_timeout_s):
-            return await _fill(request, bytearray(body_bytes))
+            return await _fill(request.receive, body_bytes)
     except TimeoutError:
         raise refusal(
             408,
@@ -119,22 +120,33 @@ async def read_body(request: Request, body_bytes: int, *, access: Access) -> mem
             remedy="send less, or answer on the device",
             headers={"Connection": "close"},
         ) from None
-    except ClientDisconnect:
-        raise _short_body(body_bytes) from None
 
 
-async def _fill(request: Request, body: bytearray) -> memoryview:
-    filled = pieces = 0
-    async for piece in request.stream():
-        pieces += 1
+async def _fill(receive: Receive, body_bytes: int) -> memoryview:
+    piece, has_more = await _next_piece(receive, body_bytes)
+    if len(piece) == body_bytes and not has_more:
+        return memoryview(piece)  # most bodies are there at once
+    body, filled, pieces = bytearray(body_bytes), 0, 1
+    while True:
         end = filled + len(piece)
-        if end > len(body) or pieces > _SMALL_PIECES + filled // _PIECE_BYTES:
-            raise _short_body(len(body))
+        if end > body_bytes or pieces > _SMALL_PIECES + filled // _PIECE_BYTES:
+            raise _short_body(body_bytes)
         body[filled:end] = piece
         filled = end
-    if filled != len(body):
-        raise _short_body(len(body))
+        if not has_more:
+            break
+        piece, has_more = await _next_piece(receive, body_bytes)
+        pieces += 1
+    if filled != body_bytes:
+        raise _short_body(body_bytes)
     return memoryview(body).toreadonly()
+
+
+async def _next_piece(receive: Receive, body_bytes: int) -> tuple[bytes, bool]:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise _short_body(body_bytes)
+    return message.get("body", b""), message.get("more_body", False)
 
 
 def _short_body(body_bytes: int) -> Exception:

@@ -162,7 +162,7 @@ def _tensors(feeds: Feeds) -> Feeds:
     """Raw tensors go to the network as they are; it holds the Cast and Dequantize nodes itself."""
     # A frame's header has any length, so its tensors may start at any address; kernels want
     # theirs on whole elements.
-    return {name: np.require(array, requirements=("C", "A")) for name, array in feeds.items()}
+    return {name: array if array.flags.aligned else array.copy() for name, array in feeds.items()}
 
 
 def _images(route: Route, manifest: Manifest, engine: Engine) -> Receiver:
