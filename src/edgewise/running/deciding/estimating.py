@@ -84,6 +84,10 @@ class Fit:
         """The same samples, older; a clock that jumps back ages nothing."""
         return self.faded(self._left(now_s), now_s=now_s)
 
+    def weight_by(self, now_s: float) -> float:
+        """Of all samples together, by then."""
+        return self.weight * self._left(now_s)
+
     def faded(self, share: float, *, now_s: float) -> Fit:
         """The same samples, with that share of their weight."""
         return Fit(
@@ -288,7 +292,7 @@ class Estimator:
         downs = [
             fit.solve(_LEAST_RTT_S, down, now_s=now_s) for fit in (self.down_fast, self.down_slow)
         ]
-        known = self.slow.aged(now_s).weight >= _KNOWN
+        known = self.slow.weight_by(now_s) >= _KNOWN
         return LinkEstimate(
             name="the link as measured" if known else self.prior.name,
             up_bytes_per_s=1 / up_s_per_byte,
