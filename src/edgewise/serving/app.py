@@ -163,7 +163,7 @@ class Desk:
         account.stages = timing.stages
         fields = {
             "Server-Timing": timing.field,
-            DIGEST_FIELD: asked.bundle.digest,
+            DIGEST_FIELD: asked.head.bundle.digest,
             BATCH_FIELD: str(done.items),
         }
         return await reply_response(done.answer, request=request.headers, headers=fields)

@@ -192,6 +192,7 @@ class Batcher(Generic[T]):
         self._running: list[Batch[T]] = []
         self._runs_s: dict[tuple[str, str], deque[float]] = {}
         self._rate = DrainRate()
+        self._nothing: Step[T] = Step(batch=None, expired=(), wake_s=math.inf)
         self._drained_s = math.inf
 
     @property
@@ -231,7 +232,7 @@ class Batcher(Generic[T]):
     def step(self, *, now_s: float) -> Step[T]:
         """What is to be done at this time."""
         if not self._groups:
-            return Step(batch=None, expired=(), wake_s=math.inf)
+            return self._nothing
         expired = [entry for entry in self._queued() if entry.deadline_s <= now_s]
         if expired:
             self._remove({id(entry) for entry in expired})

@@ -67,10 +67,11 @@ class Account:
         Raises:
             HTTPException: 429 when the key has too little left.
         """
-        self.address(asked.bundle)
+        route = asked.head.route.route
+        self.address(asked.head.bundle)
         self.id = asked.message.id
-        self.route = asked.served.route.name
-        self.codec = asked.served.route.codec.value
+        self.route = route.name
+        self.codec = route.codec.value
         self.items = items_of(asked)
         if self.budget is None:
             return
@@ -97,7 +98,7 @@ def over_budget(wait_s: int) -> dict[str, str]:
 def items_of(asked: Infer) -> int:
     """Inputs in a request: the rows of its first tensor; encoded pixels are one."""
     name, array = next(iter(asked.message.tensors.items()))
-    bound = next((b for b in asked.served.route.boundary if b.name == name), None)
+    bound = next((b for b in asked.head.route.route.boundary if b.name == name), None)
     is_flat = array.ndim < 2 or bound is None
     return 1 if is_flat else max(1, array.shape[0])
 

@@ -13,6 +13,7 @@ from starlette.types import Receive
 
 from edgewise.errors import BadInput
 from edgewise.serving.access.access import Access, only, refusal
+from edgewise.serving.batching.batcher import Group
 from edgewise.serving.protocol.heads import Head, without_id
 from edgewise.serving.protocol.request_parameters import fits, read_asked, read_deadline_us, words
 from edgewise.serving.repository.offers import Offer
@@ -38,20 +39,12 @@ class Infer:
     """One request, checked.
 
     Args:
-        bundle: that answers.
-        served: the route of it.
+        head: everything but its id and its tensors.
         message: tensors as views into the body, with id and parameters.
-        outputs: names of the outputs to return, in order.
-        binary: those that go back as raw bytes; the others as JSON.
-        deadline_us: how long the answer is wanted from its arrival on; ``None`` for ever.
     """
 
-    bundle: ServedBundle
-    served: ServedRoute
+    head: Head
     message: Message
-    outputs: tuple[str, ...]
-    binary: frozenset[str]
-    deadline_us: int | None = None
 
 
 def declared_bytes(
@@ -174,14 +167,9 @@ def read_infer(body: memoryview, offer: Offer, *, header_bytes: int) -> Infer:
         if offer.canary is None:  # with one the id has a say in which bundle answers
             offer.heads.keep(key, head)
     message = read_message(body, head.header, header_bytes=header_bytes)
-    return Infer(
-        bundle=head.bundle,
-        served=head.route,
-        message=message if request_id is None else replace(message, id=request_id),
-        outputs=head.asked.outputs,
-        binary=head.asked.binary,
-        deadline_us=head.deadline_us,
-    )
+    if request_id is not None:
+        message = replace(message, id=request_id)
+    return Infer(head=head, message=message)
 
 
 def _read_head(raw: bytes, offer: Offer, *, body_bytes: int) -> Head:
@@ -192,7 +180,17 @@ def _read_head(raw: bytes, offer: Offer, *, body_bytes: int) -> Head:
     check_bounds(header, route.route.boundary)
     names = tuple(spec.name for spec in route.engine.outputs)
     asked = read_asked(header.outputs, header.parameters).among(names)
-    return Head(bundle=bundle, route=route, header=header, asked=asked, deadline_us=deadline_us)
+    return Head(
+        bundle=bundle,
+        route=route,
+        header=header,
+        asked=asked,
+        deadline_us=deadline_us,
+        items=route.items(header.tensors),
+        group=Group(
+            bundle=bundle.digest, route=route.route.name, tensors=route.bucket(header.tensors)
+        ),
+    )
 
 
 def choose_route(header: Header, served: ServedBundle) -> ServedRoute:
