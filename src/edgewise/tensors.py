@@ -135,7 +135,7 @@ def check_array(array: Array, spec: TensorSpec, *, may_be_empty: bool = False) -
             found=f"{array.dtype.name}[{_listed(array.shape)}]",
             remedy="convert or reshape the array before the call",
         )
-    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise BadInput(
             expected=f"finite numbers in the input {spec.name!r}",
             found="NaN or infinity",

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import onnxruntime as ort
 
 from edgewise.engines.engine import Optimisation
@@ -95,7 +94,10 @@ class OnnxRuntimeEngine:
             raise BadInput(expected="an open engine", found="a closed one", remedy="open it again")
         self._check(feeds)
         # onnxruntime reads a big-endian array as if it were little-endian.
-        native = {name: np.asarray(x, x.dtype.newbyteorder("=")) for name, x in feeds.items()}
+        native = {
+            name: x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+            for name, x in feeds.items()
+        }
         try:
             outputs = self._session.run(self._names, native)
         except Exception as error:

@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from http import HTTPStatus
 
 import anyio
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edgewise.bundle import Bundle
 from edgewise.errors import BadInput
-from edgewise.serving.access.access import Access, Admission, error_reply, only, refusal
+from edgewise.serving.access.access import Access, Admission, only, refusal
 from edgewise.serving.batching.answering import BATCH_FIELD, entry_of, timing_of
 from edgewise.serving.batching.batcher import Limits
-from edgewise.serving.batching.dispatch import TURNED_AWAY, Dispatcher
-from edgewise.serving.layers import build_layers
+from edgewise.serving.batching.dispatch import Dispatcher
+from edgewise.serving.layers import Layers, build_layers
 from edgewise.serving.observing.account import account_of
 from edgewise.serving.observing.counting import Counts
 from edgewise.serving.protocol.descriptions import (
@@ -47,6 +43,7 @@ from edgewise.serving.repository.parts import ServedBundle, load_bundle
 from edgewise.serving.repository.repository import Repository
 from edgewise.serving.submissions.submission_store import SubmissionStore
 from edgewise.serving.submissions.taking import take_submission
+from edgewise.serving.switchboard import Switchboard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,9 +161,10 @@ class Desk:
                 compute_output_s=timing.encode_s,
             )
         account.ran_items = done.items if done.leads else 0
+        account.stages = timing.stages
         fields = {
             "Server-Timing": timing.field,
-            DIGEST_FIELD: asked.bundle.digest,
+            DIGEST_FIELD: asked.head.bundle.digest,
             BATCH_FIELD: str(done.items),
         }
         return await reply_response(done.answer, request=request.headers, headers=fields)
@@ -206,13 +204,34 @@ def _json(data: Mapping[str, object], served: ServedBundle) -> Response:
     return JSONResponse(data, headers={DIGEST_FIELD: served.digest})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """An ASGI application, and what the process around it has to know.
+
+    Args:
+        answer: from the outermost layer in.
+        layers: to be told of signals.
+        repository: to be exchanged.
+        drain: refuses what arrives from then on.
+    """
+
+    answer: ASGIApp
+    layers: Layers
+    repository: Repository
+    drain: Callable[[], None]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self.answer(scope, receive, send)
+
+
 def create_app(
     bundles: Bundle | Sequence[Bundle],
     *,
     threads: int = 1,
     access: Access | None = None,
     submissions: SubmissionStore | None = None,
-) -> Starlette:
+) -> Application:
     """The ASGI application of one bundle or of several; it is ready as soon as it exists.
 
     Args:
@@ -245,40 +264,12 @@ def create_app(
         submissions=submissions,
     )
     layers = build_layers(repository, access=access)
-    app = Starlette(
-        routes=_routes(desk),
-        middleware=layers.middleware,
-        exception_handlers={
-            HTTPException: _answer_refusal,
-            BadInput: _answer_bad_input,
-            **TURNED_AWAY,
-        },
+    return Application(
+        answer=layers.around(Switchboard(ENDPOINTS, desk)),
+        layers=layers,
+        repository=repository,
+        drain=desk.dispatcher.drain,
     )
-    app.router.redirect_slashes = False
-    app.state.layers = layers
-    app.state.repository = repository
-    app.state.drain = desk.dispatcher.drain
-    return app
-
-
-class _WholePath(Route):
-    """A route for its path alone.
-
-    Starlette's pattern also takes a line break behind the path, which the layers around do not:
-    they would take an ``infer`` for something that no budget limits.
-    """
-
-    def __init__(self, path: str, endpoint: Callable[..., object], *, methods: list[str]) -> None:
-        super().__init__(path, endpoint, methods=methods)
-        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
-
-
-def _routes(desk: Desk) -> list[Route]:
-    return [
-        _WholePath(path, getattr(desk, endpoint.answer), methods=[endpoint.method])
-        for endpoint in ENDPOINTS
-        for path in endpoint.paths
-    ]
 
 
 def _limits(access: Access, threads: int) -> Limits:
@@ -290,22 +281,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-# Starlette refuses paths and methods by the status alone.
-_NO_ROUTE = (
-    "expected a path and a method that this server answers, found another;"
-    " GET /v2/openapi.json lists them"
-)
-
-
-async def _answer_refusal(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # Starlette dispatches on the type
-    headers = dict(error.headers) if error.headers else None
-    is_routing = error.detail == HTTPStatus(error.status_code).phrase
-    text = _NO_ROUTE if is_routing else error.detail
-    return error_reply(error.status_code, text, headers)
-
-
-async def _answer_bad_input(_: Request, error: Exception) -> Response:
-    return error_reply(400, str(error))

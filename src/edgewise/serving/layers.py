@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from starlette.middleware import Middleware
+from starlette.types import ASGIApp
 
 from edgewise.serving.access.access import Access, Guard
 from edgewise.serving.access.doors import Doors
@@ -24,16 +26,22 @@ class Layers:
     """One server's layers, with what the process around it has to tell them.
 
     Args:
-        middleware: from the outermost in.
+        middleware: from the outermost in; each takes the layer within.
         draining: to be begun when the process is told to end.
         doors: to be changed when the operator changes the keys.
         log: to be started and closed with the process.
     """
 
-    middleware: tuple[Middleware, ...]
+    middleware: tuple[Callable[[ASGIApp], ASGIApp], ...]
     draining: Draining
     doors: Doors
     log: RequestLog
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """``app`` with every layer."""
+        for layer in reversed(self.middleware):
+            app = layer(app)
+        return app
 
 
 def build_layers(repository: Repository, *, access: Access) -> Layers:
@@ -64,8 +72,8 @@ def build_layers(repository: Repository, *, access: Access) -> Layers:
             name_keys=chosen.name_keys,
         )
     middleware = (
-        Middleware(Observer, log=log, meters=meters, clock=time.perf_counter),
-        Middleware(Guard, access=access),
-        Middleware(Gate, doors=doors, meters=meters, draining=draining),
+        partial(Observer, log=log, meters=meters, clock=time.perf_counter),
+        partial(Guard, access=access),
+        partial(Gate, doors=doors, meters=meters, draining=draining),
     )
     return Layers(middleware=middleware, draining=draining, doors=doors, log=log)

@@ -37,7 +37,7 @@ def test_no_server_where_one_is_needed(bundle: Bundle):
     with pytest.raises(BadInput) as refused:
         usable(bundle, online=False, policy=Policy.ONLY_IN_CLOUD)
     assert str(refused.value) == (
-        "expected a server, which cloud-jpeg, split-fp32 need, found no address;"
+        "expected a server for cloud-jpeg, split-fp32, found no address;"
         " start: edgewise serve BUNDLE; and pass the address that it prints"
     )
 

@@ -50,7 +50,10 @@ def choose_now(
     now_s = question.now_s
     candidates = _candidates(outlook, routes, question)
     link = outlook.live_link(now_s)
-    predicted_s = {route.name: outlook.predict_s(route, link, now_s) for route in candidates}
+    parts = {route.name: outlook.parts_s(route, link, now_s) for route in candidates}
+    predicted_s = {
+        name: computing_s + transfer_s for name, (computing_s, transfer_s) in parts.items()
+    }
     costs_s: Mapping[str, float] = predicted_s
     reason = reason_for(len(candidates), link, question.policy)
     if link is not None and question.left_s is not None:
@@ -58,7 +61,7 @@ def choose_now(
             left_s=question.left_s,
             saved=saved_alone(outlook, routes, alone_s=question.alone_s, now_s=now_s),
         )
-        costs_s = {r.name: cost_s(outlook, r, link, due, now_s) for r in candidates}
+        costs_s = {r.name: cost_s(outlook, r, parts[r.name], due) for r in candidates}
     if question.saving and know_energy(candidates):
         costs_s = weighed(candidates, costs_s)
         reason = f"{reason}, energy counted because the battery is low"
@@ -73,7 +76,9 @@ def choose_now(
         reason=reason,
         linked=link is not None,
     )
-    return replace(outlook, dwell=replace(dwell, released=False)), choice
+    if dwell.released:
+        dwell = replace(dwell, released=False)
+    return (outlook if dwell is outlook.dwell else replace(outlook, dwell=dwell)), choice
 
 
 def best_s(outlook: Outlook, routes: Sequence[Route], *, now_s: float) -> float:

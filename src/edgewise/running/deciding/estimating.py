@@ -79,7 +79,7 @@ class Fit:
 
     def aged(self, now_s: float) -> Fit:
         """The same samples, older; a clock that jumps back ages nothing."""
-        return self.faded(self._left(now_s), now_s=now_s)
+        return self.faded(self.left(now_s), now_s=now_s)
 
     def faded(self, share: float, *, now_s: float) -> Fit:
         """The same samples, with that share of their weight."""
@@ -114,7 +114,7 @@ class Fit:
         pulled 50 times as hard: what takes longer than expected is the rate's fault first,
         because rates vary tenfold from place to place and round trips little.
         """
-        share = self._left(now_s)
+        share = self.left(now_s)
         weight, bytes1 = self.weight * share, self.bytes1 * share
         if weight < 1e-9:
             return prior_rtt_s, prior_s_per_byte
@@ -133,7 +133,7 @@ class Fit:
             return max(_LEAST_RTT_S, (b1 - a12 * _LEAST_S_PER_BYTE) / a11), _LEAST_S_PER_BYTE
         return rtt_s, s_per_byte
 
-    def _left(self, now_s: float) -> float:
+    def left(self, now_s: float) -> float:
         """The share of the weight that is left by then."""
         return share_left(now_s - self.now_s, self.half_life_s)
 
@@ -284,7 +284,7 @@ class Estimator:
         downs = [
             fit.solve(_LEAST_RTT_S, down, now_s=now_s) for fit in (self.down_fast, self.down_slow)
         ]
-        known = self.slow.aged(now_s).weight >= _KNOWN
+        known = self.slow.weight * self.slow.left(now_s) >= _KNOWN
         return LinkEstimate(
             name="the link as measured" if known else self.prior.name,
             up_bytes_per_s=1 / up_s_per_byte,

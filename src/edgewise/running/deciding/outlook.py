@@ -103,8 +103,11 @@ class Outlook:
 
     def predict_s(self, route: Route, link: Rates | None, now_s: float) -> float:
         """Seconds that a route takes now; without a link, its computing alone."""
-        computing_s = self.computing_s(route, now_s)
-        return computing_s if link is None else computing_s + link_s(route, link)
+        return sum(self.parts_s(route, link, now_s))
+
+    def parts_s(self, route: Route, link: Rates | None, now_s: float) -> tuple[float, float]:
+        """The same in two parts: computing and waiting, and the link."""
+        return self.computing_s(route, now_s), 0.0 if link is None else link_s(route, link)
 
     def computing_s(self, route: Route, now_s: float) -> float:
         """Seconds that a route takes now beside the link, waiting at the server included."""

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgewise.bundle import Route, RouteKind
-from edgewise.running.deciding.estimating import Rates
-from edgewise.running.deciding.outlook import Outlook, link_s
+from edgewise.running.deciding.outlook import Outlook
 
 LOST = 20.0
 _SAFETY = 1.05
@@ -31,17 +30,16 @@ class Due:
     saved: float = 0.0
 
 
-def cost_s(outlook: Outlook, route: Route, link: Rates, due: Due, now_s: float) -> float:
+def cost_s(outlook: Outlook, route: Route, parts_s: tuple[float, float], due: Due) -> float:
     """Predicted seconds of a route, and ``LOST`` times the time left for a right answer lost.
 
     Args:
         outlook: what predictions rest on.
         route: one that may be taken.
-        link: as it is thought to be.
+        parts_s: of it: computing, and the link as it is thought to be.
         due: when the answer must be there.
-        now_s: on the session's clock.
     """
-    computing_s, transfer_s = outlook.computing_s(route, now_s), link_s(route, link)
+    computing_s, transfer_s = parts_s
     chance = _chance(outlook, computing_s, transfer_s, due.left_s)
     lost = 1 - chance * quality_of(route) - (1 - chance) * due.saved
     return computing_s + transfer_s + LOST * due.left_s * lost

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from edgewise.engines import Engine
 from edgewise.errors import BadInput
-from edgewise.serving.batching.batcher import Entry, Group
+from edgewise.serving.batching.batcher import Entry
 from edgewise.serving.batching.joining import Done, Job
 from edgewise.serving.protocol.replies import Reply, encode_outputs
 from edgewise.serving.protocol.requests import Infer
@@ -32,6 +32,15 @@ class Timing:
     decode_s: float
     compute_s: float
     encode_s: float = 0.0
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """What the answer says of it, by name, to the microsecond."""
+        return {
+            "queue": round(self.queue_s, 6),
+            "decode": round(self.decode_s, 6),
+            "compute": round(self.compute_s, 6),
+        }
 
     @property
     def field(self) -> str:
@@ -66,37 +75,36 @@ def entry_of(asked: Infer, *, nbytes: int, began_s: float, arrived_s: float) -> 
         began_s: when its head was there, on the clock of the dispatcher.
         arrived_s: when all of it was there; its deadline counts from then on.
     """
-    part, tensors = asked.served, asked.message.tensors
+    head, tensors = asked.head, asked.message.tensors
+    part = head.route
     job = Job(
         receive=lambda: part.receive(tensors),
         run=lambda feeds: _run(part.engine, feeds),
         finish=lambda outputs: _encode(asked, outputs),
     )
-    items = part.items(tensors)
-    wanted_s = math.inf if asked.deadline_us is None else asked.deadline_us / 1e6
+    wanted_s = math.inf if head.deadline_us is None else head.deadline_us / 1e6
     return Entry(
-        group=Group(
-            bundle=asked.bundle.digest, route=part.route.name, tensors=part.bucket(tensors)
-        ),
+        group=head.group,
         work=job,
         arrived_s=began_s,
-        items=items or 1,
+        items=head.items or 1,
         nbytes=nbytes,
         deadline_s=arrived_s + wanted_s,
-        alone=items is None,
+        alone=head.items is None,
     )
 
 
 def _encode(asked: Infer, outputs: Mapping[str, Array]) -> Reply:
+    head = asked.head
     return encode_outputs(
         Message(
-            tensors={name: outputs[name] for name in asked.outputs},
+            tensors={name: outputs[name] for name in head.asked.outputs},
             id=asked.message.id,
-            parameters={"route": asked.served.route.name},
-            model=asked.bundle.name,
-            version=asked.bundle.version,
+            parameters={"route": head.route.route.name},
+            model=head.bundle.name,
+            version=head.bundle.version,
         ),
-        binary=asked.binary,
+        binary=head.asked.binary,
     )
 
 

@@ -120,18 +120,24 @@ class Entry(Generic[T]):
     due_s: float = field(default=0.0, init=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(eq=False, slots=True, kw_only=True)
 class Batch(Generic[T]):
-    """Requests of one group, in the order they came, for one run."""
+    """Requests of one group, in the order they came, for one run.
+
+    Args:
+        group: of all of them.
+        entries: the requests.
+        started_s: when an engine took them.
+        items: rows of the whole batch.
+    """
 
     group: Group
     entries: tuple[Entry[T], ...]
     started_s: float
+    items: int = field(init=False)
 
-    @property
-    def items(self) -> int:
-        """Rows of the whole batch."""
-        return sum(entry.items for entry in self.entries)
+    def __post_init__(self) -> None:
+        self.items = sum(entry.items for entry in self.entries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +178,7 @@ class Batcher(Generic[T]):
         self._running: list[Batch[T]] = []
         self._runs_s: dict[tuple[str, str], deque[float]] = {}
         self._rate = DrainRate()
+        self._nothing: Step[T] = Step(batch=None, expired=(), wake_s=math.inf)
         self._drained_s = math.inf
 
     @property
@@ -207,7 +214,7 @@ class Batcher(Generic[T]):
     def step(self, *, now_s: float) -> Step[T]:
         """What is to be done at this time."""
         if not self._groups:
-            return Step(batch=None, expired=(), wake_s=math.inf)
+            return self._nothing
         expired = [entry for entry in self._queued() if entry.deadline_s <= now_s]
         if expired:
             self._remove({id(entry) for entry in expired})

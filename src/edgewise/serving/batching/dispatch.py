@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -30,7 +29,7 @@ from edgewise.serving.batching.batcher import (
 )
 from edgewise.serving.batching.joining import Clock, Done, Job, run_batch
 from edgewise.serving.batching.run_costs import RunCosts
-from edgewise.serving.observing.account import account_of
+from edgewise.serving.observing.account import Account
 
 R = TypeVar("R")
 _ENGINE_NICENESS = 5  # a third of the weight of the loop
@@ -124,7 +123,7 @@ class Dispatcher(Generic[R]):
 
     def _start(self, batch: Batch[Job[R]]) -> None:
         if self._costs.is_quick(batch):
-            self._finish(batch, self._run(batch))
+            self._finish(batch, self._run(batch, self.clock))
             return
         loop = asyncio.get_running_loop()
 
@@ -132,13 +131,14 @@ class Dispatcher(Generic[R]):
             with contextlib.suppress(RuntimeError):  # the loop has ended, and all its requests
                 loop.call_soon_threadsafe(self._end, batch, run)
 
-        self._engines.submit(self._run, batch).add_done_callback(tell)
+        # A thread that waits for its turn would look slow by any other clock.
+        self._engines.submit(self._run, batch, time.thread_time).add_done_callback(tell)
 
-    def _run(self, batch: Batch[Job[R]]) -> list[Done[R] | Exception]:
+    def _run(self, batch: Batch[Job[R]], cost_clock: Clock) -> list[Done[R] | Exception]:
         """In a thread of the engines, or in the loop when it is quick."""
-        start_s = time.thread_time()
+        start_s = cost_clock()
         results = run_batch(batch, self.clock)
-        self._costs.add(batch, time.thread_time() - start_s)
+        self._costs.add(batch, cost_clock() - start_s)
         return results
 
     def _end(self, batch: Batch[Job[R]], run: Future[list[Done[R] | Exception]]) -> None:
@@ -193,7 +193,7 @@ class _Silence(Response):
         """Send nothing."""
 
 
-async def answer_turned_away(request: Request, error: Exception) -> Response:
+def turned_away_reply(error: Exception, account: Account) -> Response:
     """In words, a request that reached no engine.
 
     429 with ``Retry-After`` when the queue is full, 503 while the server is being stopped, and
@@ -210,7 +210,7 @@ async def answer_turned_away(request: Request, error: Exception) -> Response:
             "expected to start before the deadline of the request, found it passed;"
             " allow more time, or answer on the device",
         )
-    account_of(request.scope).refused = "draining"
+    account.refused = "draining"
     return error_reply(
         503,
         "expected a server that takes requests, found one that is being stopped;"
@@ -219,4 +219,4 @@ async def answer_turned_away(request: Request, error: Exception) -> Response:
     )
 
 
-TURNED_AWAY = dict.fromkeys((QueueFull, Closed, Expired, Gone), answer_turned_away)
+TURNED_AWAY = (QueueFull, Closed, Expired, Gone)

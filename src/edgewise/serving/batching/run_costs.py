@@ -14,9 +14,7 @@ T = TypeVar("T")
 
 
 class RunCosts:
-    """CPU time per item of the last runs of each route.
-
-    CPU time, since a thread that waits for its turn would look slow.
+    """Time per item of the last runs of each route.
 
     >>> from edgewise.serving.batching.batcher import Batch, Entry, Group
     >>> group = Group(bundle="m", route="r")
@@ -38,9 +36,9 @@ class RunCosts:
         known = sorted(self._per_item_s.get(batch.group.route_of_bundle, ()))
         return bool(known) and known[len(known) // 2] * batch.items <= QUICK_S
 
-    def add(self, batch: Batch[T], cpu_s: float) -> None:
+    def add(self, batch: Batch[T], took_s: float) -> None:
         """A batch has run."""
         known = self._per_item_s.setdefault(
             batch.group.route_of_bundle, deque(maxlen=_RUNS_REMEMBERED)
         )
-        known.append(cpu_s / batch.items)
+        known.append(took_s / batch.items)

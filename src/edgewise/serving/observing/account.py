@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from edgewise.serving.repository.parts import ServedBundle
 
 _FIELD = "edgewise.account"
-_STAGE = re.compile(r"([a-z]+);dur=([0-9]{1,9}(?:\.[0-9]{1,6})?)")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,10 +67,11 @@ class Account:
         Raises:
             HTTPException: 429 when the key has too little left.
         """
-        self.address(asked.bundle)
+        route = asked.head.route.route
+        self.address(asked.head.bundle)
         self.id = asked.message.id
-        self.route = asked.served.route.name
-        self.codec = asked.served.route.codec.value
+        self.route = route.name
+        self.codec = route.codec.value
         self.items = items_of(asked)
         if self.budget is None:
             return
@@ -81,11 +80,6 @@ class Account:
             self.refused = "budget"
             raise refusal(429, **over_budget(wait_s), headers={"Retry-After": str(wait_s)})
         self.budget.pay_items(self.items)
-
-    def read_stages(self, server_timing: str) -> None:
-        """Take the times from the answer's ``Server-Timing`` (W3C, milliseconds)."""
-        found = _STAGE.findall(server_timing[:1000])
-        self.stages = {name: float(value) / 1e3 for name, value in found}
 
 
 def over_budget(wait_s: int) -> dict[str, str]:
@@ -104,7 +98,7 @@ def over_budget(wait_s: int) -> dict[str, str]:
 def items_of(asked: Infer) -> int:
     """Inputs in a request: the rows of its first tensor; encoded pixels are one."""
     name, array = next(iter(asked.message.tensors.items()))
-    bound = next((b for b in asked.served.route.boundary if b.name == name), None)
+    bound = next((b for b in asked.head.route.route.boundary if b.name == name), None)
     is_flat = array.ndim < 2 or bound is None
     return 1 if is_flat else max(1, array.shape[0])
 

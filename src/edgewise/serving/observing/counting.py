@@ -76,7 +76,7 @@ class Counts:
         version.executions += executions
         version.last_ms = int(self._now_s() * 1e3)
         for name, seconds in spans_s.items():
-            version.add(name.removesuffix("_s"), seconds)
+            version.add(name[:-2], seconds)
 
     def statistics(self, versions: Iterable[tuple[str, str]]) -> dict[str, object]:
         """What has been done by each of these models and versions."""

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgewise.serving.access.access import error_reply
 from edgewise.serving.observing.account import Account, account_of
 from edgewise.serving.observing.logs import RequestLog
 from edgewise.serving.observing.metrics import Meters
-from edgewise.serving.protocol.endpoints import ENDPOINTS
+from edgewise.serving.protocol.paths import find_endpoint
 
-_METRICS = "/metrics"
 _CUT_OFF = (
     "expected an answer before the server's end, found that it had no time left for one;"
     " try another server, or answer on the device"
-)
-_NAMES = [(_METRICS, "metrics")] + [(path, one.answer) for one in ENDPOINTS for path in one.paths]
-_ENDPOINTS = tuple(
-    (name, re.compile(re.sub(r"\\{[a-z]+\\}", "[^/]+", re.escape(path)))) for path, name in _NAMES
 )
 _REASONS = {
     400: "bad_input",
@@ -44,16 +37,6 @@ _REASONS = {
     503: "full",
     504: "deadline",
 }
-
-
-def endpoint_of(path: str) -> str:
-    """A word for a path, from a short list: paths are hostile and without end.
-
-    >>> endpoint_of("/v2/models/cats/infer"), endpoint_of("/etc/passwd")
-    ('infer', 'other')
-    """
-    found = (name for name, shape in _ENDPOINTS if shape.fullmatch(path))
-    return next(found, "other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +60,7 @@ class Observer:
         if scope["type"] != "http":
             return
         account = account_of(scope)
-        account.endpoint = endpoint_of(scope["path"])
+        account.endpoint, scope["path_params"] = find_endpoint(scope["path"])
         start_s = self.clock()
         if self.meters is not None:
             self.meters.begin()
@@ -114,7 +97,6 @@ def _noting(send: Send, account: Account) -> Send:
     async def note(message: Message) -> None:
         if message["type"] == "http.response.start":
             account.status = message["status"]
-            account.read_stages(Headers(raw=message["headers"]).get("server-timing", ""))
         account.out_bytes += len(message.get("body", b""))
         await send(message)
 

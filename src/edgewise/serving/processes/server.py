@@ -19,12 +19,11 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
-from starlette.applications import Starlette
 
 from edgewise.errors import BadInput
 from edgewise.serving.access.access import LOCAL_HOSTS, Access, host_name
 from edgewise.serving.access.keys import KeyRing
-from edgewise.serving.app import create_app
+from edgewise.serving.app import Application, create_app
 from edgewise.serving.layers import Layers
 from edgewise.serving.observing.logs import FailureLines, RequestLog, write_line
 from edgewise.serving.observing.sharing import SharedNumbers, shared_numbers
@@ -89,7 +88,7 @@ class _Service:
     access: Access
     submissions: SubmissionStore | str | None
 
-    def load(self) -> Starlette:
+    def load(self) -> Application:
         """Everything that requests need, ready."""
         kept = self.submissions
         return create_app(
@@ -101,7 +100,7 @@ class _Service:
 
     def answer(
         self,
-        app: Starlette,
+        app: Application,
         listener: socket.socket,
         announce: Callable[[], object],
         lifeline: Lifeline | None = None,
@@ -125,12 +124,12 @@ class _Service:
         )
         # Below errors uvicorn logs each malformed request: a stranger could fill the disk.
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
-        layers: Layers = app.state.layers
+        layers: Layers = app.layers
         server = _Server(
             config,
             layers=layers,
-            reloading=Reloading(app.state.repository, layers, chosen.read_keys_again),
-            drain=app.state.drain,
+            reloading=Reloading(app.repository, layers, chosen.read_keys_again),
+            drain=app.drain,
             announce=announce,
             lifeline=lifeline,
         )
@@ -163,7 +162,7 @@ class _Service:
 
 def _serve_alone(service: _Service, host: str, port: int, on_ready: _OnReady) -> None:
     app = service.load()
-    layers: Layers = app.state.layers
+    layers: Layers = app.layers
     with contextlib.closing(listen(host, port)) as listener:
         url = service.url(listener, host)
         with _logged(layers.log, service.access.operations.log):
@@ -208,7 +207,7 @@ def _be_worker(
     numbers.join()
     part = service.each()
     app = part.load()
-    with _logged(app.state.layers.log, part.access.operations.log):
+    with _logged(app.layers.log, part.access.operations.log):
         part.answer(app, listener, lifeline.ready, lifeline)
 
 

@@ -106,8 +106,11 @@ def accepted_encoding(headers: Headers) -> str | None:
     >>> accepted_encoding(Headers({"accept-encoding": "br, gzip;q=0.5, deflate"}))
     'deflate'
     """
+    asked = headers.getlist("accept-encoding")
+    if not asked:
+        return None
     wishes: dict[str, float] = {}
-    for wish in ",".join(headers.getlist("accept-encoding")).lower().split(","):
+    for wish in ",".join(asked).lower().split(","):
         name, _, weight = wish.partition(";")
         wishes[name.strip()] = _weight(weight.strip())
     others = wishes.get("*", 0.0)

@@ -35,7 +35,16 @@ class Endpoint:
     conditions: tuple[str, ...] = ()
 
 
-ENDPOINTS = (
+ENDPOINTS = (  # asked for most first: they are found in this order
+    Endpoint(
+        paths=tuple(f"{path}/infer" for path in _BOTH),
+        answer="infer",
+        summary="Run the server part of one route",
+        reply="InferReply",
+        method="POST",
+        request="InferRequest",
+        refusals=(400, 404, 408, 409, 411, 413, 415, 429, 503, 504),
+    ),
     Endpoint(paths=("/v2",), answer="server", summary="What this server is", reply="Server"),
     Endpoint(
         paths=("/v2/openapi.json",), answer="openapi", summary="This description", reply="Any"
@@ -104,15 +113,6 @@ ENDPOINTS = (
         reply="File",
         refusals=(404, 410, 416, 429),
         conditions=("If-None-Match", "Range", "If-Range"),
-    ),
-    Endpoint(
-        paths=tuple(f"{path}/infer" for path in _BOTH),
-        answer="infer",
-        summary="Run the server part of one route",
-        reply="InferReply",
-        method="POST",
-        request="InferRequest",
-        refusals=(400, 404, 408, 409, 411, 413, 415, 429, 503, 504),
     ),
     Endpoint(
         paths=tuple(f"{path}/submit" for path in _BOTH),

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgewise.serving.batching.batcher import Group
 from edgewise.serving.protocol.request_parameters import Asked
 from edgewise.wire import Header
 
@@ -30,6 +31,8 @@ class Head:
         header: as it was read; its id is that of the request it was read from.
         asked: the outputs.
         deadline_us: how long the answer is wanted from its arrival on; ``None`` for ever.
+        items: rows that it asks for; ``None`` when it must run alone.
+        group: what it may run together with.
     """
 
     bundle: ServedBundle
@@ -37,6 +40,8 @@ class Head:
     header: Header
     asked: Asked
     deadline_us: int | None
+    items: int | None
+    group: Group
 
 
 class Heads:

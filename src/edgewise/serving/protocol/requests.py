@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Receive
 
 from edgewise.errors import BadInput
 from edgewise.serving.access.access import Access, only, refusal
+from edgewise.serving.batching.batcher import Group
 from edgewise.serving.protocol.heads import Head, without_id
 from edgewise.serving.protocol.request_parameters import fits, read_asked, read_deadline_us, words
 from edgewise.serving.repository.offers import Offer
@@ -37,20 +39,12 @@ class Infer:
     """One request, checked.
 
     Args:
-        bundle: that answers.
-        served: the route of it.
+        head: everything but its id and its tensors.
         message: tensors as views into the body, with id and parameters.
-        outputs: names of the outputs to return, in order.
-        binary: those that go back as raw bytes; the others as JSON.
-        deadline_us: how long the answer is wanted from its arrival on; ``None`` for ever.
     """
 
-    bundle: ServedBundle
-    served: ServedRoute
+    head: Head
     message: Message
-    outputs: tuple[str, ...]
-    binary: frozenset[str]
-    deadline_us: int | None = None
 
 
 def declared_bytes(
@@ -110,7 +104,7 @@ async def read_body(request: Request, body_bytes: int, *, access: Access) -> mem
     """
     try:
         async with asyncio.timeout(access.body_timeout_s):
-            return await _fill(request, bytearray(body_bytes))
+            return await _fill(request.receive, body_bytes)
     except TimeoutError:
         raise refusal(
             408,
@@ -119,22 +113,33 @@ async def read_body(request: Request, body_bytes: int, *, access: Access) -> mem
             remedy="send less, or answer on the device",
             headers={"Connection": "close"},
         ) from None
-    except ClientDisconnect:
-        raise _short_body(body_bytes) from None
 
 
-async def _fill(request: Request, body: bytearray) -> memoryview:
-    filled = pieces = 0
-    async for piece in request.stream():
-        pieces += 1
+async def _fill(receive: Receive, body_bytes: int) -> memoryview:
+    piece, has_more = await _next_piece(receive, body_bytes)
+    if len(piece) == body_bytes and not has_more:
+        return memoryview(piece)  # most bodies are there at once
+    body, filled, pieces = bytearray(body_bytes), 0, 1
+    while True:
         end = filled + len(piece)
-        if end > len(body) or pieces > _SMALL_PIECES + filled // _PIECE_BYTES:
-            raise _short_body(len(body))
+        if end > body_bytes or pieces > _SMALL_PIECES + filled // _PIECE_BYTES:
+            raise _short_body(body_bytes)
         body[filled:end] = piece
         filled = end
-    if filled != len(body):
-        raise _short_body(len(body))
+        if not has_more:
+            break
+        piece, has_more = await _next_piece(receive, body_bytes)
+        pieces += 1
+    if filled != body_bytes:
+        raise _short_body(body_bytes)
     return memoryview(body).toreadonly()
+
+
+async def _next_piece(receive: Receive, body_bytes: int) -> tuple[bytes, bool]:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise _short_body(body_bytes)
+    return message.get("body", b""), message.get("more_body", False)
 
 
 def _short_body(body_bytes: int) -> Exception:
@@ -162,14 +167,9 @@ def read_infer(body: memoryview, offer: Offer, *, header_bytes: int) -> Infer:
         if offer.canary is None:  # with one the id has a say in which bundle answers
             offer.heads.keep(key, head)
     message = read_message(body, head.header, header_bytes=header_bytes)
-    return Infer(
-        bundle=head.bundle,
-        served=head.route,
-        message=message if request_id is None else replace(message, id=request_id),
-        outputs=head.asked.outputs,
-        binary=head.asked.binary,
-        deadline_us=head.deadline_us,
-    )
+    if request_id is not None:
+        message = replace(message, id=request_id)
+    return Infer(head=head, message=message)
 
 
 def _read_head(raw: bytes, offer: Offer, *, body_bytes: int) -> Head:
@@ -180,7 +180,17 @@ def _read_head(raw: bytes, offer: Offer, *, body_bytes: int) -> Head:
     check_bounds(header, route.route.boundary)
     names = tuple(spec.name for spec in route.engine.outputs)
     asked = read_asked(header.outputs, header.parameters).among(names)
-    return Head(bundle=bundle, route=route, header=header, asked=asked, deadline_us=deadline_us)
+    return Head(
+        bundle=bundle,
+        route=route,
+        header=header,
+        asked=asked,
+        deadline_us=deadline_us,
+        items=route.items(header.tensors),
+        group=Group(
+            bundle=bundle.digest, route=route.route.name, tensors=route.bucket(header.tensors)
+        ),
+    )
 
 
 def choose_route(header: Header, served: ServedBundle) -> ServedRoute:

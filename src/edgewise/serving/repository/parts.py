@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from edgewise.errors import BadInput
 from edgewise.serving.batching.joining import joins
 from edgewise.serving.repository.shelf import Shelf
 from edgewise.tensors import Feeds, TensorSpec
-from edgewise.wire import Bound, Message, encode_reply, max_frame_bytes
+from edgewise.wire import Bound, Message, TensorHeader, encode_reply, max_frame_bytes
 
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 # /v2/models/stats is about all models, and clients take dots for steps in the path.
@@ -49,22 +49,20 @@ class ServedRoute:
     receive: Receiver
     joins: bool = False
 
-    def items(self, sent: Feeds) -> int | None:
+    def items(self, sent: Sequence[TensorHeader]) -> int | None:
         """Rows that a request asks for; ``None`` when it must run alone."""
         if not self.joins:
             return None
         if self.route.codec in _IMAGES:
             return 1
-        sizes = {array.shape[0] for array in sent.values()}
+        sizes = {tensor.shape[0] for tensor in sent}
         return sizes.pop() if len(sizes) == 1 else None
 
-    def bucket(self, sent: Feeds) -> tuple[tuple[str, str, tuple[int, ...]], ...]:
+    def bucket(self, sent: Sequence[TensorHeader]) -> tuple[tuple[str, str, tuple[int, ...]], ...]:
         """What requests of this route must have in common to run together."""
         if not self.joins or self.route.codec in _IMAGES:  # decoded, images have one shape
             return ()
-        return tuple(
-            (name, array.dtype.str, array.shape[1:]) for name, array in sorted(sent.items())
-        )
+        return tuple(sorted((tensor.name, tensor.dtype, tensor.shape[1:]) for tensor in sent))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +166,7 @@ def _tensors(feeds: Feeds) -> Feeds:
     """Raw tensors go to the network as they are; it holds the Cast and Dequantize nodes itself."""
     # A frame's header has any length, so its tensors may start at any address; kernels want
     # theirs on whole elements.
-    return {name: np.require(array, requirements=("C", "A")) for name, array in feeds.items()}
+    return {name: array if array.flags.aligned else array.copy() for name, array in feeds.items()}
 
 
 def _images(route: Route, manifest: Manifest, engine: Engine) -> Receiver:

@@ -117,7 +117,7 @@ def test_the_status_says_what_is_known():
     world.now_s += 2.0
     world.ask()
     after = describe(RULES, world.mind, linked=True, now_s=world.now_s)
-    assert after.words.startswith("online; link estimated from 1 requests: up ")
+    assert after.words.startswith("online; link estimated from 1 request: up ")
 
 
 def test_a_policy_without_the_cloud_needs_none():

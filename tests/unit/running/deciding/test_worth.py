@@ -126,9 +126,9 @@ def test_a_better_or_an_easier_route_never_costs_more(
     errors = Errors(variance=variance, samples=9)
     known = replace(outlook(errors=errors), queue=Queue(mean_s=waited_s))
     due = Due(left_s=left_s, saved=saved)
-    cost = cost_s(known, route, TYPICAL, due, 0.0)
+    cost = cost_s(known, route, known.parts_s(route, TYPICAL, 0.0), due)
     assert cost >= known.predict_s(route, TYPICAL, 0.0) - 1e-9
     better = replace(route, quality=judged(1.0))
-    assert cost_s(known, better, TYPICAL, due, 0.0) <= cost + 1e-9
+    assert cost_s(known, better, known.parts_s(better, TYPICAL, 0.0), due) <= cost + 1e-9
     more = replace(due, saved=1.0)
-    assert cost_s(known, route, TYPICAL, more, 0.0) <= cost + 1e-9
+    assert cost_s(known, route, known.parts_s(route, TYPICAL, 0.0), more) <= cost + 1e-9

@@ -11,7 +11,7 @@ from starlette.types import Message
 
 from edgewise.serving.access.access import Access, Guard
 from edgewise.serving.access.gate import is_local, key_of
-from edgewise.serving.observing.account import Account
+from edgewise.serving.batching.answering import Timing
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,10 @@ def test_local_is_this_machine_and_no_proxy_on_it(
     assert is_local({"client": client}, Headers(fields)) is local
 
 
-def test_times_are_read_from_the_answer() -> None:
-    account = Account()
-    account.read_stages("queue;dur=0.100, decode;dur=2.000, compute;dur=30.000")
-    assert account.stages == pytest.approx({"queue": 1e-4, "decode": 2e-3, "compute": 0.03})
-    account.read_stages("nonsense")
-    assert account.stages == {}
+def test_times_are_those_that_the_answer_says() -> None:
+    timing = Timing(queue_s=1e-4, decode_s=0.002, compute_s=0.03)
+    assert timing.stages == {"queue": 1e-4, "decode": 0.002, "compute": 0.03}
+    assert timing.field == "queue;dur=0.100, decode;dur=2.000, compute;dur=30.000"
 
 
 def test_a_failure_is_one_sentence_for_the_client_and_a_trace_for_the_log(

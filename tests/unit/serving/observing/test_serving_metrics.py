@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from edgewise.bundle import open_bundle, read_manifest
 from edgewise.serving.observing.account import Account
 from edgewise.serving.observing.metrics import BUCKETS_S, Meters, build_labels
-from edgewise.serving.observing.observer import endpoint_of
+from edgewise.serving.protocol.paths import find_endpoint
 from edgewise.serving.repository.parts import ServedBundle
 from edgewise.serving.repository.shelf import Shelf
 
@@ -160,6 +160,6 @@ def test_buckets_rise() -> None:
 
 def test_paths_without_end_are_few_words() -> None:
     paths = ["/", "/v2/", "/x" * 100, "/v2/models/a/b/c/infer", "/metrics/", "/v2/models//infer"]
-    assert {endpoint_of(path) for path in paths} == {"other"}
-    assert endpoint_of("/v2/models/a/versions/1/infer") == "infer"
-    assert endpoint_of("/v2/models/a/ready") == "model_ready"
+    assert {find_endpoint(path)[0] for path in paths} == {"other"}
+    assert find_endpoint("/v2/models/a/versions/1/infer")[0] == "infer"
+    assert find_endpoint("/v2/models/a/ready")[0] == "model_ready"
