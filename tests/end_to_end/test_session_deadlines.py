@@ -117,12 +117,14 @@ def test_after_hedged_requests_the_session_closes_and_nobody_else_is_harmed(
 
 def test_an_infeasible_deadline_is_refused_at_once_with_the_soonest(bundle: Bundle) -> None:
     with connect(bundle, None) as session:
-        session.run(image())
+        for _ in range(3):  # one slow start says nothing of the runs after it
+            session.run(image())
         with pytest.raises(BadInput, match=r"a deadline of at least .* s, the soonest possible"):
             session.run(image(), deadline_s=1e-9)
         assert session.run(image(), deadline_s=DEADLINE_S).deadline_met
     with connect(bundle, None, options=Options(refuse_late=False)) as session:
-        session.run(image())
+        for _ in range(3):
+            session.run(image())
         late = session.run(image(), deadline_s=1e-9)
     assert late.deadline_met is False
     assert "no answer can be there within 0.00 s, at best" in late.inference_source.reason

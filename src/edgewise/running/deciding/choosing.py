@@ -11,6 +11,8 @@ from edgewise.running.deciding.outlook import Outlook, settle
 from edgewise.running.deciding.thrift import know_energy, weighed
 from edgewise.running.deciding.worth import Due, cost_s, saved_alone
 
+_ENOUGH = 3  # measured runs
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
@@ -82,11 +84,14 @@ def choose_now(
 
 
 def best_s(outlook: Outlook, routes: Sequence[Route], *, now_s: float) -> float:
-    """The soonest that any route can answer; 0 while that of any is not known."""
+    """The soonest that any route can answer; 0 while that of any is not known.
+
+    One slow start says nothing of the runs after it, and whoever is refused measures nothing.
+    """
     link = outlook.live_link(now_s)
     if link is None and any(route.server_part is not None for route in routes):
         return 0.0
-    if outlook.device.samples == 0 and any(route.device_part is not None for route in routes):
+    if outlook.device.samples < _ENOUGH and any(route.device_part is not None for route in routes):
         return 0.0
     soonest_s = min(outlook.predict_s(route, link, now_s) for route in routes)
     local_s = outlook.local_s.quantile(0.0)

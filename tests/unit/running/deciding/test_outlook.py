@@ -97,6 +97,8 @@ def test_a_head_that_leaves_no_time_for_the_device_is_not_begun():
 def test_the_soonest_is_told_only_when_all_is_known():
     assert best_s(EXPECTED, ALL, now_s=0.0) == 0
     assert best_s(replace(EXPECTED, expected=False), ALL, now_s=0.0) == 0
-    known = replace(EXPECTED, device=Drift(samples=1))
+    once = replace(EXPECTED, device=Drift(samples=2))
+    assert best_s(once, [LOCAL], now_s=0.0) == 0  # slow starts say nothing of what comes after
+    known = replace(EXPECTED, device=Drift(samples=3))
     assert best_s(known, [LOCAL], now_s=0.0) == 0.4
     assert best_s(replace(known, local_s=Window(values=(0.3,))), [LOCAL], now_s=0.0) == 0.3

@@ -55,7 +55,8 @@ def test_what_was_spent_and_an_old_run_come_off_the_deadline():
 
 def test_a_deadline_that_is_over_already_is_refused_once_the_soonest_is_known():
     world = World(rules=RULES)
-    world.ask()
+    for _ in range(3):
+        assert not isinstance(world.ask(deadline_s=-1.0).action, Refuse)
     assert isinstance(world.ask(deadline_s=-1.0).action, Refuse)
 
 
