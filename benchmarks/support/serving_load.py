@@ -10,7 +10,7 @@ import math
 import selectors
 import socket
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +74,7 @@ class Reply:
 
     status: int
     says_when: bool
+    closes: bool
     total_bytes: int
 
 
@@ -83,6 +84,7 @@ class _Asking:
     start_s: float
     got: bytearray = field(default_factory=bytearray)
     reply: Reply | None = None
+    over: bool = False
 
     def receive(self) -> Reply | None:
         """The reply once it is whole."""
@@ -107,6 +109,7 @@ def read_head(got: bytes) -> Reply | None:
     return Reply(
         status=int(head[9:12]),
         says_when=b"\r\nretry-after:" in head,
+        closes=b"\r\nconnection: close" in head,
         total_bytes=end + len(_HEAD_END) + length,
     )
 
@@ -148,23 +151,89 @@ def at_concurrency(port: int, request: bytes, *, clients: int, seconds: float) -
 
 
 def at_rate(port: int, request: bytes, *, per_s: float, seconds: float) -> Load:
-    """A request on a new connection at each instant, whatever became of those before.
+    """A request at each instant, whatever became of those before.
 
-    Latency counts from the instant, so that a late client hides nothing.
+    Connections stay open and are used again, as devices keep theirs; a new one is made when none
+    is free. Latency counts from the instant, so that a late client hides nothing.
     """
-    load = Load(seconds)
-    begin_s = time.perf_counter()
-    instants = [begin_s + i / per_s for i in range(int(per_s * seconds))]
-    with selectors.DefaultSelector() as selector:
-        while instants or selector.get_map():
-            now_s = time.perf_counter()
-            while instants and instants[0] <= now_s:
-                _begin(selector, port, instants.pop(0))
-            wait_s = instants[0] - now_s if instants else PATIENCE_S / 10
-            for key, events in selector.select(max(0.0, wait_s)):
-                _go_on(selector, key.data, events, request, load)
-            _give_up(selector, load, before_s=time.perf_counter() - PATIENCE_S)
-    return load
+    return _Rate(port, request, Load(seconds)).run(per_s)
+
+
+class _Rate:
+    def __init__(self, port: int, request: bytes, load: Load) -> None:
+        self._port, self._request, self._load = port, request, load
+        self._selector = selectors.DefaultSelector()
+        self._free: list[socket.socket] = []
+        self._under_way: deque[_Asking] = deque()  # in the order of their instants
+
+    def run(self, per_s: float) -> Load:
+        begin_s = time.perf_counter()
+        instants = deque(begin_s + i / per_s for i in range(int(per_s * self._load.seconds)))
+        with self._selector:
+            while instants or self._selector.get_map():
+                now_s = time.perf_counter()
+                while instants and instants[0] <= now_s:
+                    self._begin(instants.popleft())
+                wait_s = instants[0] - now_s if instants else PATIENCE_S / 10
+                for key, events in self._selector.select(max(0.0, wait_s)):
+                    self._go_on(key.data, events)
+                self._give_up(before_s=time.perf_counter() - PATIENCE_S)
+        for sock in self._free:
+            sock.close()
+        return self._load
+
+    def _begin(self, instant_s: float) -> None:
+        if self._free:
+            asking = _Asking(self._free.pop(), instant_s)
+            self._selector.register(asking.sock, selectors.EVENT_READ, asking)
+            self._send(asking)
+        else:
+            sock = socket.socket()
+            sock.setblocking(False)
+            sock.connect_ex(("127.0.0.1", self._port))
+            asking = _Asking(sock, instant_s)
+            self._selector.register(sock, selectors.EVENT_WRITE, asking)
+        self._under_way.append(asking)
+
+    def _send(self, asking: _Asking) -> None:
+        try:
+            asking.sock.sendall(self._request)
+        except OSError:
+            self._lose(asking)
+
+    def _go_on(self, asking: _Asking, events: int) -> None:
+        if events & selectors.EVENT_WRITE:
+            self._selector.modify(asking.sock, selectors.EVENT_READ, asking)
+            self._send(asking)
+            return
+        try:
+            reply = asking.receive()
+        except OSError:
+            self._lose(asking)
+            return
+        if reply is None:
+            return
+        self._load.note(reply, time.perf_counter() - asking.start_s)
+        asking.over = True
+        self._selector.unregister(asking.sock)
+        if reply.closes:
+            asking.sock.close()
+        else:
+            self._free.append(asking.sock)
+
+    def _give_up(self, *, before_s: float) -> None:
+        while self._under_way and (
+            self._under_way[0].over or self._under_way[0].start_s < before_s
+        ):
+            asking = self._under_way.popleft()
+            if not asking.over:
+                self._lose(asking)
+
+    def _lose(self, asking: _Asking) -> None:
+        self._load.statuses[0] += 1
+        asking.over = True
+        self._selector.unregister(asking.sock)
+        asking.sock.close()
 
 
 def cpu_s(pid: int) -> float:
@@ -213,40 +282,3 @@ def _ask_again(
         return
     selector.modify(asking.sock, selectors.EVENT_READ, _Asking(asking.sock, now_s))
     asking.sock.sendall(request)
-
-
-def _begin(selector: selectors.BaseSelector, port: int, instant_s: float) -> None:
-    sock = socket.socket()
-    sock.setblocking(False)
-    sock.connect_ex(("127.0.0.1", port))
-    selector.register(sock, selectors.EVENT_WRITE, _Asking(sock, instant_s))
-
-
-def _go_on(
-    selector: selectors.BaseSelector, asking: _Asking, events: int, request: bytes, load: Load
-) -> None:
-    try:
-        if events & selectors.EVENT_WRITE:
-            asking.sock.sendall(request)
-            selector.modify(asking.sock, selectors.EVENT_READ, asking)
-            return
-        reply = asking.receive()
-    except OSError:
-        load.statuses[0] += 1
-        _end(selector, asking)
-        return
-    if reply is not None:
-        load.note(reply, time.perf_counter() - asking.start_s)
-        _end(selector, asking)
-
-
-def _give_up(selector: selectors.BaseSelector, load: Load, *, before_s: float) -> None:
-    for key in list(selector.get_map().values()):
-        if key.data.start_s < before_s:
-            load.statuses[0] += 1
-            _end(selector, key.data)
-
-
-def _end(selector: selectors.BaseSelector, asking: _Asking) -> None:
-    selector.unregister(asking.sock)
-    asking.sock.close()

@@ -23,7 +23,8 @@ import pytest
 
 from command_line import refused, type_command
 from edgewise.bundle import Bundle
-from edgewise.running import HttpLink, Options, Outbox, Session, connect
+from edgewise.errors import LinkFailed
+from edgewise.running import HttpLink, LeftWaiting, Options, Outbox, Session, connect
 from edgewise.running.linking.backoff import Patience
 from edgewise.running.submitting.submitter import Submitter
 from edgewise.serving import SubmissionStore, server_process
@@ -235,7 +236,8 @@ def test_a_server_killed_between_storing_and_replying_has_it_once(
 DEVICE = """
 import sys
 from edgewise.bundle import open_bundle
-from edgewise.running import HttpLink, Options, Outbox
+from edgewise.errors import LinkFailed
+from edgewise.running import HttpLink, LeftWaiting, Options, Outbox
 from edgewise.running.linking.backoff import Patience
 from edgewise.running.submitting.submitter import Submitter
 
@@ -475,3 +477,36 @@ def test_sessions_have_no_thread_left(bundle: Bundle, path: Path) -> None:
         session.close()
     names = [thread.name for thread in threading.enumerate()]
     assert "edgewise-outbox" not in names
+
+
+def test_a_request_that_nobody_can_answer_waits_in_the_outbox(
+    tmp_path: Path, url: str, path: Path
+) -> None:
+    alone = session_bundle(tmp_path / "alone", "split-fp32", fallback=False)
+    with server_process(alone.path) as gone:
+        session = connect(alone, gone.url, outbox=Outbox(path))
+    with (
+        session,
+        pytest.raises(LeftWaiting, match="the request waits in the outbox as ") as caught,
+    ):
+        session.run(image())
+    with (
+        server_process(alone.path, options=["--submissions", url]) as server,
+        connect(alone, server.url, outbox=Outbox(path)) as back,
+    ):
+        assert back.flush(timeout_s=30).waiting == 0
+    with SubmissionStore(url, only_look=True) as store:
+        (stored,) = store.rows()
+        left = store.read(stored.model, stored.key)
+    assert stored.key == caught.value.receipt.key
+    assert left.record == {"route": "split-fp32"}
+    assert list(left.tensors) == [bound.name for bound in alone.manifest.routes[0].boundary]
+
+
+def test_without_an_outbox_nothing_is_left(tmp_path: Path) -> None:
+    alone = session_bundle(tmp_path / "alone", "split-fp32", fallback=False)
+    with server_process(alone.path) as gone:
+        session = connect(alone, gone.url)
+    with session, pytest.raises(LinkFailed) as caught:
+        session.run(image())
+    assert not isinstance(caught.value, LeftWaiting)

@@ -21,7 +21,7 @@ from edgewise.running.status import Status
 from edgewise.running.streaming.stream import FrameResult, Stream, StreamSummary, stream
 from edgewise.running.submitting.outbox import Outbox
 from edgewise.running.submitting.outbox_file import NotStored
-from edgewise.running.submitting.outbox_items import Entry, OutboxLimits, Receipt
+from edgewise.running.submitting.outbox_items import Entry, LeftWaiting, OutboxLimits, Receipt
 from edgewise.running.submitting.submitter import Flushed
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ __all__ = [
     "HttpLink",
     "InferenceSource",
     "Input",
+    "LeftWaiting",
     "Link",
     "NotStored",
     "Options",

@@ -74,7 +74,7 @@ class Errand:
         self._recorder = recorder
         self._equipment = equipment
         self._race = Race()
-        self._payload: dict[str, Array] = {}
+        self.payload: dict[str, Array] = {}
         self._over = False
         self._sending = False
         self._sent_s = 0.0
@@ -110,14 +110,14 @@ class Errand:
     def _run_head(self) -> None:
         route, content, recorder = self.route, self._content, self._recorder
         if route.device_part is None:
-            self._payload = recorder.timed(SpanKind.ENCODE, lambda: content.encoded(route))
+            self.payload = recorder.timed(SpanKind.ENCODE, lambda: content.encoded(route))
             return
         engine = self._equipment.engines[route.device_part]
         if route.kind is RouteKind.LOCAL:
             self.outputs = recorder.timed(SpanKind.LOCAL, lambda: self._run(engine))
             return
         results = recorder.timed(SpanKind.DEVICE, lambda: self._run(engine))
-        self._payload = {bound.name: results[bound.name] for bound in route.boundary}
+        self.payload = {bound.name: results[bound.name] for bound in route.boundary}
 
     def _run(self, engine: Engine) -> dict[str, Array]:
         device = self._equipment.device
@@ -153,7 +153,7 @@ class Errand:
         return route_request(
             self._equipment.bundle,
             self.route,
-            self._payload,
+            self.payload,
             id=str(self._number),
             timeout_s=timeout_s,
         )
@@ -186,10 +186,10 @@ class Errand:
         assert self._equipment.link is not None
         self._sending = False
         self._equipment.link.close()  # ends the thread that still waits, and its connection
-        self._recorder.lost(self._payload_bytes(), start_s=self._sent_s)
+        self._recorder.lost(self._sent_bytes(), start_s=self._sent_s)
 
-    def _payload_bytes(self) -> int:
-        return sum(array.nbytes for array in self._payload.values())
+    def _sent_bytes(self) -> int:
+        return sum(array.nbytes for array in self.payload.values())
 
     def _local_done(self, finished: Finished) -> OfRequest:
         local = finished.result
@@ -212,7 +212,7 @@ class Errand:
 
     def _failed(self, error: LinkFailed) -> OfRequest:
         unsent = isinstance(error, Unreachable)
-        self._recorder.lost(0 if unsent else self._payload_bytes(), start_s=self._sent_s)
+        self._recorder.lost(0 if unsent else self._sent_bytes(), start_s=self._sent_s)
         refused = isinstance(error, Refused) and error.status in _INPUT_FAULTS
         return RemoteFailed(
             now_s=self._now_s(),

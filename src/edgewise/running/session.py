@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Self
 
-from edgewise.bundle import Bundle, Route, RouteKind
+from edgewise.bundle import Bundle, FallbackKind, Route, RouteKind
 from edgewise.engines import Pace
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.running.answer import Answer, InferenceSource
@@ -31,7 +31,7 @@ from edgewise.running.shadowing.shadow import Shadow
 from edgewise.running.shadowing.shadow_report import ShadowReport
 from edgewise.running.spans import Recorder
 from edgewise.running.status import Status, describe
-from edgewise.running.submitting.outbox_items import Receipt
+from edgewise.running.submitting.outbox_items import LeftWaiting, Receipt
 from edgewise.running.submitting.submitter import Flushed, Submittable, Submitter
 from edgewise.running.usable import fallback_route
 from edgewise.trace import SpanKind
@@ -121,7 +121,8 @@ class Session:
         Raises:
             BadInput: when the input does not fit the model, the session is closed, or nobody can
                 meet the deadline (then with the soonest that is possible).
-            LinkFailed: when the cloud failed and the device cannot answer alone.
+            LinkFailed: when the cloud failed and the device cannot answer alone; ``LeftWaiting``
+                when the request waits in the outbox instead.
             GivenUp: when it was given up.
         """
         recorder = Recorder(self._clock)
@@ -275,8 +276,14 @@ class Session:
                 case AnswerNow():
                     return action
                 case GiveUp(reason=reason):
-                    raise LinkFailed(reason)
+                    raise self._unanswered(errand, reason)
             action = self._tell(errand.perform(action))
+
+    def _unanswered(self, errand: Errand, reason: str) -> LinkFailed:
+        """With a fallback of ``none`` the request waits in the outbox, if there is one."""
+        if self._submitter is None or self._bundle.manifest.fallback.kind is not FallbackKind.NONE:
+            return LinkFailed(reason)
+        return LeftWaiting(reason, self._submitter.leave(errand.payload, route=errand.route.name))
 
     def _finish(
         self, errand: Errand, answered: AnswerNow, recorder: Recorder, wanted: Wanted

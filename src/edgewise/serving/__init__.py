@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from edgewise.serving.processes.process import RunningServer, server_process
     from edgewise.serving.processes.server import serve
     from edgewise.serving.repository.canary import Canary, read_canary
-    from edgewise.serving.submissions.submission_store import Stored, SubmissionStore
+    from edgewise.serving.submissions.stored import Stored
+    from edgewise.serving.submissions.submission_store import SubmissionStore
 
 __all__ = [
     "LOCAL_HOSTS",
@@ -68,7 +69,7 @@ _HOMES = {
     "NewKey": "access.keys",
     "Operations": "operations",
     "RunningServer": "processes.process",
-    "Stored": "submissions.submission_store",
+    "Stored": "submissions.stored",
     "SubmissionStore": "submissions.submission_store",
     "create_app": "app",
     "host_name": "access.access",

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import anyio
 from starlette.requests import Request
@@ -41,9 +42,11 @@ from edgewise.serving.protocol.requests import read_body
 from edgewise.serving.repository.offers import Offer
 from edgewise.serving.repository.parts import ServedBundle, load_bundle
 from edgewise.serving.repository.repository import Repository
-from edgewise.serving.submissions.submission_store import SubmissionStore
 from edgewise.serving.submissions.taking import take_submission
 from edgewise.serving.switchboard import Switchboard
+
+if TYPE_CHECKING:
+    from edgewise.serving.submissions.submission_store import SubmissionStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

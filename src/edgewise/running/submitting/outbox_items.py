@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgewise.errors import LinkFailed
 from edgewise.submission import MAX_SUBMISSION_BYTES
 from edgewise.wire import Frame
 
@@ -75,3 +76,16 @@ class Waiting:
     key: str
     digest: str
     frame: Frame
+
+
+class LeftWaiting(LinkFailed):
+    """Nobody could answer; what would have been sent waits in the outbox.
+
+    Args:
+        reason: why nobody could.
+        receipt: of what waits.
+    """
+
+    def __init__(self, reason: str, receipt: Receipt) -> None:
+        super().__init__(reason, remedy=f"the request waits in the outbox as {receipt.key}")
+        self.receipt = receipt

@@ -124,6 +124,28 @@ class Submitter:
         """Store a value, to be delivered when there is a way; see :meth:`Session.submit`."""
         tensors, record = split_value(value)
         check_may_leave(tensors, record, manifest=self._manifest, options=self._options)
+        return self._keep(tensors, record, key=key, sensitive=sensitive)
+
+    def leave(self, payload: Mapping[str, Array], *, route: str) -> Receipt:
+        """Store what a route would have sent, to be handed in when there is a way.
+
+        Args:
+            payload: of a route that the options allow.
+            route: its name.
+
+        Raises:
+            NotStored: when there is no room.
+        """
+        return self._keep(payload, {"route": route})
+
+    def _keep(
+        self,
+        tensors: Mapping[str, Array],
+        record: Mapping[str, object],
+        *,
+        key: str | None = None,
+        sensitive: bool = False,
+    ) -> Receipt:
         if key is None:
             key = str(uuid.UUID(bytes=self._randomness(16), version=4))
         submission = Submission(key=key, tensors=tensors, record=record, bundle=self._digest)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -33,7 +34,9 @@ from edgewise.serving.processes.listening import BACKLOG, listen
 from edgewise.serving.processes.workers import Lifeline, Supervisor, check_workers
 from edgewise.serving.repository.reloading import Reloading
 from edgewise.serving.repository.repository import open_bundles
-from edgewise.serving.submissions.submission_store import SubmissionStore
+
+if TYPE_CHECKING:
+    from edgewise.serving.submissions.submission_store import SubmissionStore
 
 _PATIENCE_S = 5.0  # longer than a worker needs to end beside what its operator granted
 _COLLECTED_AFTER = 20_000  # allocations; 700 unless said
@@ -90,12 +93,11 @@ class _Service:
 
     def load(self) -> Application:
         """Everything that requests need, ready."""
-        kept = self.submissions
         return create_app(
             open_bundles(self.paths),
             threads=self.threads,
             access=self.access,
-            submissions=SubmissionStore(kept) if isinstance(kept, str) else kept,
+            submissions=_open_store(self.submissions),
         )
 
     def answer(
@@ -160,6 +162,15 @@ class _Service:
         return replace(self, access=replace(self.access, operations=part))
 
 
+def _open_store(kept: SubmissionStore | str | None) -> SubmissionStore | None:
+    if not isinstance(kept, str):
+        return kept
+    # Here, as it takes a third of the time to start, and most servers keep no submissions.
+    from edgewise.serving.submissions.submission_store import SubmissionStore
+
+    return SubmissionStore(kept)
+
+
 def _serve_alone(service: _Service, host: str, port: int, on_ready: _OnReady) -> None:
     app = service.load()
     layers: Layers = app.layers
@@ -172,7 +183,7 @@ def _serve_alone(service: _Service, host: str, port: int, on_ready: _OnReady) ->
 
 
 def _serve_with_workers(service: _Service, host: str, port: int, on_ready: _OnReady) -> None:
-    if isinstance(service.submissions, SubmissionStore):
+    if not isinstance(service.submissions, str | None):
         raise BadInput(
             expected="the address of a database for submissions, for each worker to open",
             found="one that is open already",

@@ -6,10 +6,8 @@ A row holds the frame as it came, header and tensors, beside what an operator wa
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +15,8 @@ import sqlalchemy as sql
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
-from edgewise.errors import BadInput, EdgewiseError
+from edgewise.errors import BadInput
+from edgewise.serving.submissions.stored import KeyTaken, Stored, StoreFailed
 from edgewise.submission import MAX_SUBMISSION_BYTES, Submission, read_submission
 
 _PAGE = 100
@@ -39,45 +38,6 @@ _TABLE = sql.Table(
     sql.Column("body", _BODY, nullable=False),
     sql.UniqueConstraint("model", "key", name="edgewise_submissions_once"),
 )
-
-
-class StoreFailed(EdgewiseError):  # noqa: N818 - as its siblings
-    """The database did not take or give what it was asked to."""
-
-
-class KeyTaken(BadInput):
-    """The key stands for other content already."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """One submission in the database.
-
-    Args:
-        model: that it was sent to.
-        key: under which it counts once.
-        digest: of its content.
-        bundle: digest of what the device runs; empty when it did not say.
-        stored_s: seconds since 1970 by this server's clock.
-        nbytes: of its frame.
-    """
-
-    model: str
-    key: str
-    digest: str
-    bundle: str
-    stored_s: float
-    nbytes: int
-
-    @property
-    def stored_at(self) -> str:
-        """When, as RFC 3339 writes it, in UTC, to the millisecond.
-
-        >>> Stored(model="m", key="a", digest="", bundle="", stored_s=0.25, nbytes=1).stored_at
-        '1970-01-01T00:00:00.250Z'
-        """
-        moment = datetime.datetime.fromtimestamp(self.stored_s, datetime.UTC)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class SubmissionStore:

@@ -7,6 +7,7 @@ header ``Idempotency-Key``; the reply is ``{"key", "digest", "stored_at", "dupli
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -17,13 +18,11 @@ from starlette.responses import JSONResponse, Response
 from edgewise.serving.access.access import Access, Admission, error_reply, only, refusal
 from edgewise.serving.protocol.compression import refuse_compression
 from edgewise.serving.protocol.requests import declared_bytes, header_bytes, read_body
-from edgewise.serving.submissions.submission_store import (
-    KeyTaken,
-    Stored,
-    StoreFailed,
-    SubmissionStore,
-)
+from edgewise.serving.submissions.stored import KeyTaken, Stored, StoreFailed
 from edgewise.submission import MAX_SUBMISSION_BYTES, check_key, read_submission
+
+if TYPE_CHECKING:
+    from edgewise.serving.submissions.submission_store import SubmissionStore
 
 KEY_FIELD = "Idempotency-Key"
 _log = logging.getLogger("edgewise.serving")

@@ -13,12 +13,8 @@ import numpy as np
 import pytest
 
 from edgewise.errors import BadInput
-from edgewise.serving.submissions.submission_store import (
-    KeyTaken,
-    Stored,
-    StoreFailed,
-    SubmissionStore,
-)
+from edgewise.serving.submissions.stored import KeyTaken, Stored, StoreFailed
+from edgewise.serving.submissions.submission_store import SubmissionStore
 from edgewise.submission import Submission
 
 
