@@ -214,7 +214,7 @@ def test_timeout_and_priority_are_taken(call: Call) -> None:
         ({"model_name": "other"}, "404", "expected the model 'tiny'"),
         ({"model_version": "2"}, "404", "expected version 1 of the model 'tiny'"),
         ({"sequence_id": 7, "sequence_start": True}, "400", "requests that stand alone"),
-        ({"timeout": 1}, "504", "expected to start before the deadline"),
+        ({"timeout": 1}, "504", "expected to answer before the deadline"),
         ({"parameters": {"deadline_us": -5}}, "400", "at least 1 for 'deadline_us', found -5"),
         ({"parameters": {"route": "nowhere"}}, "400", "expected a request for one of the routes"),
         ({"parameters": {"route": "cloud-raw", "codec": "int8"}}, "400", "codec 'int8'"),

@@ -106,7 +106,7 @@ class Entry(Generic[T]):
         arrived_s: on the clock of the batcher's driver.
         items: rows of the first axis.
         nbytes: what it keeps in memory while it waits.
-        deadline_s: it must be in an engine before; infinite without one.
+        deadline_s: its answer should be there by then; infinite without one.
         alone: it must not be joined with others.
     """
 
@@ -215,7 +215,7 @@ class Batcher(Generic[T]):
         """What is to be done at this time."""
         if not self._groups:
             return self._nothing
-        expired = [entry for entry in self._queued() if entry.deadline_s <= now_s]
+        expired = [entry for entry in self._queued() if self._latest_s(entry) <= now_s]
         if expired:
             self._remove({id(entry) for entry in expired})
         batch = self._start(now_s) if len(self._running) < self.limits.engines else None
@@ -289,8 +289,19 @@ class Batcher(Generic[T]):
         # The slack is what the run leaves of the deadline; of a run never seen, nothing is known.
         return min(due_s, urgent_s - 2 * max(runs_s)) if runs_s else -math.inf
 
+    def _latest_s(self, entry: Entry[T]) -> float:
+        """From when on its answer would come too late.
+
+        While every engine is busy that is a run before the deadline. A free engine tries all the
+        same: if nobody ran after some slow runs, nobody would learn that they are quick again.
+        """
+        if len(self._running) < self.limits.engines:
+            return entry.deadline_s
+        runs_s = self._runs_s.get(entry.group.route_of_bundle, ())
+        return entry.deadline_s - max(runs_s, default=0.0)
+
     def _wake_s(self) -> float:
-        deadlines_s = [entry.deadline_s for entry in self._queued()]
+        deadlines_s = [self._latest_s(entry) for entry in self._queued()]
         starts_s: list[float] = []
         if len(self._running) < self.limits.engines:
             starts_s = [self._start_s(queue) for queue in self._groups.values()]

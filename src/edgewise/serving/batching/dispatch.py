@@ -207,7 +207,7 @@ def turned_away_reply(error: Exception, account: Account) -> Response:
     if isinstance(error, Expired):
         return error_reply(
             504,
-            "expected to start before the deadline of the request, found it passed;"
+            "expected to answer before the deadline of the request, found too little time left;"
             " allow more time, or answer on the device",
         )
     account.refused = "draining"
