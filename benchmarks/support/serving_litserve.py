@@ -1,7 +1,8 @@
 """What people write without edgewise: one network behind LitServe.
 
-As a program: `serving_litserve.py MODEL PORT BATCH INPUTS`, where INPUTS is JSON, a list of
-[name, dtype, shape]. LitServe takes JSON alone, so its tensors are base64 text.
+As a program: `serving_litserve.py MODEL PORT BATCH INPUTS DEADLINE`, where INPUTS is JSON, a list
+of [name, dtype, shape]. LitServe takes JSON alone, so its tensors are base64 text. A DEADLINE in
+seconds, 0 for its default of 30, is its own time-out for requests that wait.
 """
 
 from __future__ import annotations
@@ -55,10 +56,15 @@ class Api(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    path, number, batch, taken = sys.argv[1:]
+    path, number, batch, taken, deadline = sys.argv[1:]
     api = Api(path, json.loads(taken), int(batch))
     # An engine in each of as many processes as there are cores.
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=os.cpu_count() or 1)
+    server = litserve.LitServer(
+        api,
+        accelerator="cpu",
+        workers_per_device=os.cpu_count() or 1,
+        timeout=float(deadline) or 30.0,
+    )
     server.run(
         host="127.0.0.1",
         port=int(number),

@@ -57,6 +57,10 @@ class Load:
         self.retry_after += reply.says_when
         (self.good_s if reply.status == 200 else self.refused_s).append(latency_s)
 
+    def in_time_per_s(self, deadline_s: float) -> float:
+        """Answers per second that were there by then."""
+        return sum(one <= deadline_s for one in self.good_s) / self.seconds
+
     @property
     def per_s(self) -> float:
         """Answers per second."""
@@ -234,6 +238,16 @@ class _Rate:
         asking.over = True
         self._selector.unregister(asking.sock)
         asking.sock.close()
+
+
+def settle(port: int, request: bytes, *, within_s: float) -> None:
+    """Wait until the server has worked off what it was sent, a minute at most."""
+    until_s = time.perf_counter() + 60
+    while time.perf_counter() < until_s:
+        with contextlib.suppress(OSError, AssertionError):
+            if one_by_one(port, request, count=1)[0] <= within_s:
+                return
+        time.sleep(0.2)
 
 
 def cpu_s(pid: int) -> float:

@@ -54,13 +54,14 @@ def edgewise(
 
 
 @contextlib.contextmanager
-def peer(what: str, it: Subject, python: str) -> Iterator[Server]:
+def peer(what: str, it: Subject, python: str, deadline_s: float) -> Iterator[Server]:
     """FastAPI or LitServe, in a Python that has it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     inputs = [[name, x.dtype.name, x.shape] for name, x in it.feeds.items()]
     program = SUPPORT / f"serving_{what}.py"
     command = [python, str(program), str(it.path), str(port), str(BATCH), json.dumps(inputs)]
+    command.append(str(deadline_s))
     body = b"".join(x.tobytes() for x in it.feeds.values())
     kind = "application/octet-stream"
     if what == "litserve":
@@ -101,11 +102,13 @@ def _http(path: str, body: bytes, fields: str) -> bytes:
 
 
 @contextlib.contextmanager
-def peers(it: Subject, python: str) -> Iterator[dict[str, Server]]:
-    """Those that are installed."""
+def peers(it: Subject, python: str, *, deadline_s: float = 0.0) -> Iterator[dict[str, Server]]:
+    """Those that are installed; with a deadline each bounds what waits in the way that it has."""
     with contextlib.ExitStack() as stack:
         names = ("FastAPI", "LitServe") if has_peers(python) else ()
-        yield {name: stack.enter_context(peer(name.lower(), it, python)) for name in names}
+        yield {
+            name: stack.enter_context(peer(name.lower(), it, python, deadline_s)) for name in names
+        }
 
 
 def has_peers(python: str) -> bool:
