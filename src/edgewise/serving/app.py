@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edgewise.bundle import Bundle
 from edgewise.errors import BadInput
-from edgewise.serving.access.access import Access, Admission, only, refusal
+from edgewise.serving.access.access import Access, Admission
 from edgewise.serving.batching.answering import BATCH_FIELD, entry_of, timing_of
 from edgewise.serving.batching.batcher import Limits
 from edgewise.serving.batching.dispatch import Dispatcher
@@ -35,8 +35,10 @@ from edgewise.serving.protocol.descriptions import (
     server_metadata,
 )
 from edgewise.serving.protocol.endpoints import ENDPOINTS
+from edgewise.serving.protocol.fields import only
 from edgewise.serving.protocol.intake import read_announced, read_small_body, read_tensors
 from edgewise.serving.protocol.openapi import openapi
+from edgewise.serving.protocol.refusals import refusal
 from edgewise.serving.protocol.replies import Reply, reply_response
 from edgewise.serving.protocol.requests import read_body
 from edgewise.serving.repository.offers import Offer

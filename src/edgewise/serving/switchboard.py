@@ -11,10 +11,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from edgewise.errors import BadInput, EdgewiseError
-from edgewise.serving.access.access import error_reply
 from edgewise.serving.batching.dispatch import TURNED_AWAY, turned_away_reply
 from edgewise.serving.observing.account import Account, account_of
 from edgewise.serving.protocol.endpoints import Endpoint
+from edgewise.serving.protocol.refusals import error_reply
 
 Answer = Callable[[Request], Awaitable[Response]]
 

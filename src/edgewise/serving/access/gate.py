@@ -9,13 +9,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edgewise.errors import BadInput
-from edgewise.serving.access.access import error_reply
 from edgewise.serving.access.budgets import Budget
 from edgewise.serving.access.doors import Doors
 from edgewise.serving.observing.account import Account, account_of, over_budget
 from edgewise.serving.observing.metrics import CONTENT_TYPE, Meters
 from edgewise.serving.processes.draining import Draining
 from edgewise.serving.protocol.endpoints import ENDPOINTS
+from edgewise.serving.protocol.refusals import error_reply
 
 KEY_FIELD = "Edgewise-Key"
 _SCHEME = "bearer "

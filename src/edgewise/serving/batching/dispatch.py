@@ -17,7 +17,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from edgewise.errors import EdgewiseError
-from edgewise.serving.access.access import error_reply
 from edgewise.serving.batching.batcher import (
     Batch,
     Batcher,
@@ -30,6 +29,7 @@ from edgewise.serving.batching.batcher import (
 from edgewise.serving.batching.joining import Clock, Done, Job, run_batch
 from edgewise.serving.batching.run_costs import RunCosts
 from edgewise.serving.observing.account import Account
+from edgewise.serving.protocol.refusals import error_reply
 
 R = TypeVar("R")
 _ENGINE_NICENESS = 5  # a third of the weight of the loop

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
-from edgewise.serving.access.access import refusal
 from edgewise.serving.access.budgets import Budget
+from edgewise.serving.protocol.refusals import refusal
 
 if TYPE_CHECKING:
     from edgewise.serving.protocol.requests import Infer

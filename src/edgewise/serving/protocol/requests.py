@@ -12,9 +12,11 @@ from starlette.requests import Request
 from starlette.types import Receive
 
 from edgewise.errors import BadInput
-from edgewise.serving.access.access import Access, only, refusal
+from edgewise.serving.access.access import Access
 from edgewise.serving.batching.batcher import Group
+from edgewise.serving.protocol.fields import only
 from edgewise.serving.protocol.heads import Head, without_id
+from edgewise.serving.protocol.refusals import refusal
 from edgewise.serving.protocol.request_parameters import fits, read_asked, read_deadline_us, words
 from edgewise.serving.repository.offers import Offer
 from edgewise.serving.repository.parts import ServedBundle, ServedRoute

@@ -15,8 +15,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from edgewise.serving.access.access import Access, Admission, error_reply, only, refusal
+from edgewise.serving.access.access import Access, Admission
 from edgewise.serving.protocol.compression import refuse_compression
+from edgewise.serving.protocol.fields import only
+from edgewise.serving.protocol.refusals import error_reply, refusal
 from edgewise.serving.protocol.requests import declared_bytes, header_bytes, read_body
 from edgewise.serving.submissions.stored import KeyTaken, Stored, StoreFailed
 from edgewise.submission import MAX_SUBMISSION_BYTES, check_key, read_submission

@@ -10,7 +10,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from edgewise.serving.access.access import Access, Admission, only
+from edgewise.serving.access.access import Access, Admission
+from edgewise.serving.protocol.fields import only
 from edgewise.serving.protocol.requests import (
     declared_bytes,
     header_bytes,
