@@ -19,85 +19,20 @@ from typing import Any
 
 import numpy as np
 
+from edgewise.bounds import TENSOR_NAME, Bound
 from edgewise.errors import BadInput
 from edgewise.records import parse_json
-from edgewise.tensors import NUMPY_DTYPES, OIP_DATATYPES, Array, Role, TensorSpec, dtype_name
+from edgewise.tensors import NUMPY_DTYPES, OIP_DATATYPES, Array, dtype_name
 
 HEADER_LENGTH_FIELD = "Inference-Header-Content-Length"
 MAX_HEADER_BYTES = 65_536
 MAX_TENSORS = 64
 MAX_RANK = 16
-_NAME = re.compile(r"[A-Za-z0-9_./:\-]{1,256}")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.\-]{0,256}")
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 _REMEDY = "send frames as the bundle's manifest describes them"
 
 Parameters = Mapping[str, str | int | float | bool]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
-    """What one tensor on the wire may be: its type, its shape, and its bytes.
-
-    Args:
-        name: as in the frame.
-        dtype: a numpy name.
-        shape: sizes; a symbolic axis is its name and takes what the bytes allow.
-        role: content or structure.
-        min_bytes: the fewest raw bytes.
-        max_bytes: the most raw bytes.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-    role: Role = Role.CONTENT
-    min_bytes: int
-    max_bytes: int
-
-    def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise BadInput(
-                expected="a tensor name of 1 to 256 letters, digits and _ . / : -",
-                found=repr(self.name[:80]),
-                remedy="rename the tensor",
-            )
-        TensorSpec(name=self.name, dtype=self.dtype, shape=self.shape, role=self.role)
-        if not 0 < self.min_bytes <= self.max_bytes:
-            raise BadInput(
-                expected=f"0 < min_bytes <= max_bytes for {self.name!r}",
-                found=f"{self.min_bytes} and {self.max_bytes}",
-                remedy="write the bundle anew",
-            )
-        self._check_shape()
-
-    def _check_shape(self) -> None:
-        if any(isinstance(size, str) for size in self.shape):
-            return
-        size = math.prod(map(int, self.shape)) * np.dtype(self.dtype).itemsize
-        if not self.min_bytes <= size <= self.max_bytes:
-            raise BadInput(
-                expected=f"bounds around the {size} bytes of {self.name!r}",
-                found=f"{self.min_bytes} and {self.max_bytes}",
-                remedy="write the bundle anew",
-            )
-
-    @staticmethod
-    def exactly(spec: TensorSpec, *, batch: int = 1) -> Bound:
-        """The bound of a tensor whose every size is known.
-
-        >>> Bound.exactly(TensorSpec(name="x", dtype="float16", shape=("N", 8))).max_bytes
-        16
-        """
-        size = spec.nbytes(batch)
-        return Bound(
-            name=spec.name,
-            dtype=spec.dtype,
-            shape=spec.concrete(batch),
-            role=spec.role,
-            min_bytes=size,
-            max_bytes=size,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,7 +302,7 @@ def _read_tensor(data: object) -> TensorHeader:
     if not isinstance(data, dict):
         raise _refusal("a JSON object for each tensor", type(data).__name__)
     name, datatype = data.get("name"), data.get("datatype")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not TENSOR_NAME.fullmatch(name):
         raise _refusal("a tensor name of letters, digits and _ . / : -", repr(name)[:80])
     if not isinstance(datatype, str) or datatype not in NUMPY_DTYPES:
         raise _refusal(f"a known datatype for {name!r}", repr(datatype)[:40])

@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 import batching_bundles as bundles
+from edgewise.bounds import Bound
 from edgewise.bundle import Bundle
 from edgewise.tensors import Array
-from edgewise.wire import HEADER_LENGTH_FIELD, Bound, Frame, Message, decode_reply, encode_request
+from edgewise.wire import HEADER_LENGTH_FIELD, Frame, Message, decode_reply, encode_request
 from http_requests import metrics
 
 pytestmark = [pytest.mark.net, pytest.mark.engine]
