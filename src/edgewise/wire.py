@@ -1,8 +1,8 @@
 """One frame everywhere: an Open Inference Protocol JSON header, then raw little-endian tensors.
 
-Over HTTP the header's length stands in ``Inference-Header-Content-Length``. Nothing is copied
-or allocated while reading: tensors are views into the body, and every declared size is checked
-against the body and against the bundle's bounds first.
+Over HTTP the header's length stands in ``Inference-Header-Content-Length``, and the digest of the
+bundle in ``Edgewise-Bundle``. Nothing is copied or allocated while reading: tensors are views into
+the body, and every declared size is checked against the body and the bundle's bounds first.
 
 Source of the format: Open Inference Protocol v2, "Binary Tensor Data Extension".
 """
@@ -25,6 +25,7 @@ from edgewise.records import parse_json
 from edgewise.tensors import NUMPY_DTYPES, OIP_DATATYPES, Array, dtype_name
 
 HEADER_LENGTH_FIELD = "Inference-Header-Content-Length"
+DIGEST_FIELD = "Edgewise-Bundle"
 MAX_HEADER_BYTES = 65_536
 MAX_TENSORS = 64
 MAX_RANK = 16

@@ -28,7 +28,6 @@ from edgewise.serving.layers import Layers, build_layers
 from edgewise.serving.observing.account import account_of
 from edgewise.serving.observing.counting import Counts
 from edgewise.serving.protocol.descriptions import (
-    DIGEST_FIELD,
     model_config,
     model_metadata,
     repository_index,
@@ -46,6 +45,7 @@ from edgewise.serving.repository.parts import ServedBundle, load_bundle
 from edgewise.serving.repository.repository import Repository
 from edgewise.serving.submissions.taking import take_submission
 from edgewise.serving.switchboard import Switchboard
+from edgewise.wire import DIGEST_FIELD
 
 if TYPE_CHECKING:
     from edgewise.serving.submissions.submission_store import SubmissionStore

@@ -15,7 +15,6 @@ from edgewise.bundle import Manifest, Route
 from edgewise.serving.repository.parts import ServedBundle
 from edgewise.tensors import OIP_DATATYPES, TensorSpec
 
-DIGEST_FIELD = "Edgewise-Bundle"
 PLATFORM = "onnxruntime_onnx"
 EXTENSIONS = (
     "binary_tensor_data",
