@@ -167,6 +167,7 @@ class Desk:
             )
         account.ran_items = done.items if done.leads else 0
         account.stages = timing.stages
+        account.own_compute_s = done.own_compute_s
         fields = {
             "Server-Timing": timing.field,
             DIGEST_FIELD: asked.head.bundle.digest,

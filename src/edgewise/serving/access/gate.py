@@ -59,7 +59,7 @@ class Gate:
             await self._app(scope, receive, send)
         finally:
             budget.under_way -= 1
-            budget.pay_compute(account.stages.get("compute", 0.0))
+            budget.pay_compute(account.own_compute_s)
 
     def _answer(self, scope: Scope, account: Account) -> Response | None:
         """The answer to what goes no further than here."""
