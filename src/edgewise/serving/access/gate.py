@@ -20,6 +20,7 @@ from edgewise.serving.protocol.refusals import error_reply
 KEY_FIELD = "Edgewise-Key"
 _SCHEME = "bearer "
 _OPEN = frozenset(endpoint.answer for endpoint in ENDPOINTS if endpoint.is_open)
+_READINESS = ("ready", "model_ready")
 _BUDGETED = ("infer", "bundle_file")
 _ABOUT_TO_END = "expected a server that stays, found one about to end; ask another one"
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
@@ -63,7 +64,7 @@ class Gate:
 
     def _answer(self, scope: Scope, account: Account) -> Response | None:
         """The answer to what goes no further than here."""
-        if account.endpoint == "ready" and self._draining.has_begun:
+        if account.endpoint in _READINESS and self._draining.has_begun:
             account.refused = "draining"
             return error_reply(503, _ABOUT_TO_END, {"Retry-After": "1"})
         if account.endpoint in _OPEN:

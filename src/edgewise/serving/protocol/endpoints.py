@@ -82,7 +82,7 @@ ENDPOINTS = (  # asked for most first: they are found in this order
         answer="model_ready",
         summary="Is the model ready?",
         reply="ModelReady",
-        refusals=(404,),
+        refusals=(404, 503),
     ),
     Endpoint(
         paths=tuple(f"{path}/config" for path in _BOTH),
