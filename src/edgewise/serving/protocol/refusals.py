@@ -5,7 +5,11 @@ from __future__ import annotations
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from edgewise.errors import BadInput
+from edgewise.errors import BadInput, EdgewiseError
+
+
+class Gone(EdgewiseError):  # noqa: N818 - nobody's error
+    """The client hung up before it was answered."""
 
 
 def error_reply(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
