@@ -113,7 +113,7 @@ def encode_reply(message: Message) -> Frame:
     """The frame of a reply."""
     words = {key: value for key, value in message.parameters.items() if isinstance(value, str)}
     if not _PLAIN_ID.fullmatch(message.id) or len(words) != len(message.parameters):
-        return _frame(_reply_header(message), message, "outputs")
+        return _frame(_binary_reply_header(message), message, "outputs")
     head = _reply_head(
         message.model,
         message.version,
@@ -123,18 +123,37 @@ def encode_reply(message: Message) -> Frame:
     if message.id:
         start = head.index(b",")
         head = b'%b,"id":"%b"%b' % (head[:start], message.id.encode(), head[start:])
-    body = b"".join([head, *(_raw(array) for array in message.tensors.values())])
+    body = b"".join([head, *(raw_bytes(array) for array in message.tensors.values())])
     return Frame(body=body, header_bytes=len(head))
 
 
-def _reply_header(message: Message) -> dict[str, Any]:
+def reply_header(message: Message, outputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The JSON of a reply around its outputs, however they are written.
+
+    >>> reply_header(Message(tensors={}, model="m", version="2"), [])
+    {'model_name': 'm', 'model_version': '2', 'outputs': []}
+    """
     return {
         "model_name": message.model,
         **({"id": message.id} if message.id else {}),
         **({"model_version": message.version} if message.version else {}),
         **({"parameters": dict(message.parameters)} if message.parameters else {}),
-        "outputs": [_describe(name, array) for name, array in message.tensors.items()],
+        "outputs": outputs,
     }
+
+
+def raw_bytes(array: Array) -> bytes:
+    """The elements of a tensor as they stand in a frame.
+
+    >>> raw_bytes(np.array([1, 256], ">u2")).hex()
+    '01000001'
+    """
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+
+
+def _binary_reply_header(message: Message) -> dict[str, Any]:
+    outputs = [_describe(name, array) for name, array in message.tensors.items()]
+    return reply_header(message, outputs)
 
 
 @functools.lru_cache(maxsize=256)
@@ -146,7 +165,7 @@ def _reply_head(
 ) -> bytes:
     """The JSON of a reply without an id: a server writes the same again and again."""
     empty = {name: np.broadcast_to(np.zeros((), dtype), shape) for name, dtype, shape in tensors}
-    header = _reply_header(
+    header = _binary_reply_header(
         Message(tensors=empty, parameters=dict(parameters), model=model, version=version)
     )
     head = _COMPACT.encode(header).encode()
@@ -252,7 +271,7 @@ def _decode(frame: Frame, bounds: Sequence[Bound], key: str) -> Message:
 
 def _frame(header: Mapping[str, Any], message: Message, key: str) -> Frame:
     head = _COMPACT.encode(header).encode()
-    body = b"".join([head, *(_raw(array) for array in message.tensors.values())])
+    body = b"".join([head, *(raw_bytes(array) for array in message.tensors.values())])
     # What we write, every reader must take: better to learn it here than from a refusal.
     read_header(head, body_bytes=len(body), key=key)
     return Frame(body=body, header_bytes=len(head))
@@ -267,10 +286,6 @@ def _read_array(raw: memoryview, tensor: TensorHeader) -> Array:
 @functools.lru_cache(maxsize=64)
 def _little_endian(dtype: str) -> np.dtype[np.generic]:
     return np.dtype(dtype).newbyteorder("<")
-
-
-def _raw(array: Array) -> bytes:
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
 
 
 def _describe(name: str, array: Array) -> dict[str, Any]:
