@@ -115,7 +115,8 @@ class Desk:
 
     async def index(self, request: Request) -> Response:
         """Every model that this server has."""
-        await read_small_body(request, access=self.access)  # all are ready, whichever it asks for
+        # All are ready, whichever it asks for.
+        await read_small_body(request, timeout_s=self.access.body_timeout_s)
         return JSONResponse(repository_index(self.repository.snapshot.bundles))
 
     async def no_loading(self, _: Request) -> Response:
@@ -149,7 +150,9 @@ class Desk:
         with self.counts.request(account):
             announced = read_announced(request.headers, offer)
             with self.admission.of(announced.held_bytes):
-                body = await read_body(request, announced.body_bytes, access=self.access)
+                body = await read_body(
+                    request, announced.body_bytes, timeout_s=self.access.body_timeout_s
+                )
                 arrived_s = clock()
                 asked = await read_tensors(body, announced, offer)
                 account.open(asked)
@@ -181,7 +184,7 @@ class Desk:
         return await take_submission(
             request,
             self.submissions,
-            access=self.access,
+            timeout_s=self.access.body_timeout_s,
             admission=self.admission,
             writers=self.writers,
         )

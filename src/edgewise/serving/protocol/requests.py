@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.types import Receive
 
 from edgewise.errors import BadInput
-from edgewise.serving.access.access import Access
 from edgewise.serving.batching.batcher import Group
 from edgewise.serving.protocol.fields import only
 from edgewise.serving.protocol.heads import Head, without_id
@@ -98,7 +97,7 @@ def header_bytes(headers: Headers, *, body_bytes: int) -> int:
     return int(declared)
 
 
-async def read_body(request: Request, body_bytes: int, *, access: Access) -> memoryview:
+async def read_body(request: Request, body_bytes: int, *, timeout_s: float) -> memoryview:
     """The whole body, in the one buffer that its declared length asked for.
 
     Raises:
@@ -106,12 +105,12 @@ async def read_body(request: Request, body_bytes: int, *, access: Access) -> mem
         Gone: when the client hangs up before all of it is there.
     """
     try:
-        async with asyncio.timeout(access.body_timeout_s):
+        async with asyncio.timeout(timeout_s):
             return await _fill(request.receive, body_bytes)
     except TimeoutError:
         raise refusal(
             408,
-            expected=f"the whole body within {access.body_timeout_s:g} s",
+            expected=f"the whole body within {timeout_s:g} s",
             found="less",
             remedy="send less, or answer on the device",
             headers={"Connection": "close"},

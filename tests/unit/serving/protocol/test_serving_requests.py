@@ -43,7 +43,7 @@ def _body(pieces: list[bytes], *, body_bytes: int, end: bool = True) -> bytes:
         return next(left)
 
     request = Request({"type": "http", "method": "POST", "headers": []}, receive)
-    return bytes(asyncio.run(read_body(request, body_bytes, access=Access())))
+    return bytes(asyncio.run(read_body(request, body_bytes, timeout_s=30.0)))
 
 
 def test_a_length_up_to_the_limit_is_taken() -> None:
