@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from edgewise import wire
+from edgewise.bounds import Bound
 from edgewise.bundle import MANIFEST, Bundle, open_bundle
 from edgewise.bundle.folder import MAX_MANIFEST_BYTES
 from edgewise.errors import BadInput
@@ -139,7 +140,7 @@ class SoundFrame:
     is_request: bool
     body: bytes
     header_bytes: int
-    bounds: tuple[wire.Bound, ...]
+    bounds: tuple[Bound, ...]
 
     @property
     def header(self) -> Any:
@@ -156,7 +157,7 @@ def sound_frames() -> list[SoundFrame]:
             is_request=case["key"] == "inputs",
             body=bytes.fromhex(case["body_hex"]),
             header_bytes=case["header_bytes"],
-            bounds=tuple(read_record(wire.Bound, b, where="vectors") for b in case["bounds"]),
+            bounds=tuple(read_record(Bound, b, where="vectors") for b in case["bounds"]),
         )
         for case in json.loads((VECTORS / "wire" / "frames.json").read_text())
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from onnx import helper
 
+from edgewise.bounds import Bound
 from edgewise.bundle import (
     SCHEMA,
     Bundle,
@@ -24,7 +25,6 @@ from edgewise.bundle import (
 )
 from edgewise.engines import open_engine
 from edgewise.tensors import TensorSpec
-from edgewise.wire import Bound
 from unit.serving import tiny_bundle as tiny
 
 WIDTH = 4

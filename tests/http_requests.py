@@ -9,14 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from edgewise.wire import (
-    HEADER_LENGTH_FIELD,
-    Bound,
-    Frame,
-    Message,
-    decode_reply,
-    encode_request,
-)
+from edgewise.bounds import Bound
+from edgewise.wire import HEADER_LENGTH_FIELD, Frame, Message, decode_reply, encode_request
 from session_bundles import image
 from unit.serving import tiny_bundle as tiny
 

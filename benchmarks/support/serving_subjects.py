@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper
 
+from edgewise.bounds import Bound
 from edgewise.bundle import (
     SCHEMA,
     Coefficients,
@@ -25,7 +26,6 @@ from edgewise.bundle import (
 )
 from edgewise.engines import open_engine
 from edgewise.tensors import Array, TensorSpec
-from edgewise.wire import Bound
 from edgewise.zoo import get
 
 

@@ -1,8 +1,8 @@
 """One frame everywhere: an Open Inference Protocol JSON header, then raw little-endian tensors.
 
-Over HTTP the header's length stands in ``Inference-Header-Content-Length``. Nothing is copied
-or allocated while reading: tensors are views into the body, and every declared size is checked
-against the body and against the bundle's bounds first.
+Over HTTP the header's length stands in ``Inference-Header-Content-Length``, and the digest of the
+bundle in ``Edgewise-Bundle``. Nothing is copied or allocated while reading: tensors are views into
+the body, and every declared size is checked against the body and the bundle's bounds first.
 
 Source of the format: Open Inference Protocol v2, "Binary Tensor Data Extension".
 """
@@ -19,85 +19,21 @@ from typing import Any
 
 import numpy as np
 
+from edgewise.bounds import TENSOR_NAME, Bound
 from edgewise.errors import BadInput
 from edgewise.records import parse_json
-from edgewise.tensors import NUMPY_DTYPES, OIP_DATATYPES, Array, Role, TensorSpec, dtype_name
+from edgewise.tensors import NUMPY_DTYPES, OIP_DATATYPES, Array, dtype_name
 
 HEADER_LENGTH_FIELD = "Inference-Header-Content-Length"
+DIGEST_FIELD = "Edgewise-Bundle"
 MAX_HEADER_BYTES = 65_536
 MAX_TENSORS = 64
 MAX_RANK = 16
-_NAME = re.compile(r"[A-Za-z0-9_./:\-]{1,256}")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.\-]{0,256}")
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 _REMEDY = "send frames as the bundle's manifest describes them"
 
 Parameters = Mapping[str, str | int | float | bool]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
-    """What one tensor on the wire may be: its type, its shape, and its bytes.
-
-    Args:
-        name: as in the frame.
-        dtype: a numpy name.
-        shape: sizes; a symbolic axis is its name and takes what the bytes allow.
-        role: content or structure.
-        min_bytes: the fewest raw bytes.
-        max_bytes: the most raw bytes.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-    role: Role = Role.CONTENT
-    min_bytes: int
-    max_bytes: int
-
-    def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise BadInput(
-                expected="a tensor name of 1 to 256 letters, digits and _ . / : -",
-                found=repr(self.name[:80]),
-                remedy="rename the tensor",
-            )
-        TensorSpec(name=self.name, dtype=self.dtype, shape=self.shape, role=self.role)
-        if not 0 < self.min_bytes <= self.max_bytes:
-            raise BadInput(
-                expected=f"0 < min_bytes <= max_bytes for {self.name!r}",
-                found=f"{self.min_bytes} and {self.max_bytes}",
-                remedy="write the bundle anew",
-            )
-        self._check_shape()
-
-    def _check_shape(self) -> None:
-        if any(isinstance(size, str) for size in self.shape):
-            return
-        size = math.prod(map(int, self.shape)) * np.dtype(self.dtype).itemsize
-        if not self.min_bytes <= size <= self.max_bytes:
-            raise BadInput(
-                expected=f"bounds around the {size} bytes of {self.name!r}",
-                found=f"{self.min_bytes} and {self.max_bytes}",
-                remedy="write the bundle anew",
-            )
-
-    @staticmethod
-    def exactly(spec: TensorSpec, *, batch: int = 1) -> Bound:
-        """The bound of a tensor whose every size is known.
-
-        >>> Bound.exactly(TensorSpec(name="x", dtype="float16", shape=("N", 8))).max_bytes
-        16
-        """
-        size = spec.nbytes(batch)
-        return Bound(
-            name=spec.name,
-            dtype=spec.dtype,
-            shape=spec.concrete(batch),
-            role=spec.role,
-            min_bytes=size,
-            max_bytes=size,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +113,7 @@ def encode_reply(message: Message) -> Frame:
     """The frame of a reply."""
     words = {key: value for key, value in message.parameters.items() if isinstance(value, str)}
     if not _PLAIN_ID.fullmatch(message.id) or len(words) != len(message.parameters):
-        return _frame(_reply_header(message), message, "outputs")
+        return _frame(_binary_reply_header(message), message, "outputs")
     head = _reply_head(
         message.model,
         message.version,
@@ -187,18 +123,37 @@ def encode_reply(message: Message) -> Frame:
     if message.id:
         start = head.index(b",")
         head = b'%b,"id":"%b"%b' % (head[:start], message.id.encode(), head[start:])
-    body = b"".join([head, *(_raw(array) for array in message.tensors.values())])
+    body = b"".join([head, *(raw_bytes(array) for array in message.tensors.values())])
     return Frame(body=body, header_bytes=len(head))
 
 
-def _reply_header(message: Message) -> dict[str, Any]:
+def reply_header(message: Message, outputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The JSON of a reply around its outputs, however they are written.
+
+    >>> reply_header(Message(tensors={}, model="m", version="2"), [])
+    {'model_name': 'm', 'model_version': '2', 'outputs': []}
+    """
     return {
         "model_name": message.model,
         **({"id": message.id} if message.id else {}),
         **({"model_version": message.version} if message.version else {}),
         **({"parameters": dict(message.parameters)} if message.parameters else {}),
-        "outputs": [_describe(name, array) for name, array in message.tensors.items()],
+        "outputs": outputs,
     }
+
+
+def raw_bytes(array: Array) -> bytes:
+    """The elements of a tensor as they stand in a frame.
+
+    >>> raw_bytes(np.array([1, 256], ">u2")).hex()
+    '01000001'
+    """
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+
+
+def _binary_reply_header(message: Message) -> dict[str, Any]:
+    outputs = [_describe(name, array) for name, array in message.tensors.items()]
+    return reply_header(message, outputs)
 
 
 @functools.lru_cache(maxsize=256)
@@ -210,7 +165,7 @@ def _reply_head(
 ) -> bytes:
     """The JSON of a reply without an id: a server writes the same again and again."""
     empty = {name: np.broadcast_to(np.zeros((), dtype), shape) for name, dtype, shape in tensors}
-    header = _reply_header(
+    header = _binary_reply_header(
         Message(tensors=empty, parameters=dict(parameters), model=model, version=version)
     )
     head = _COMPACT.encode(header).encode()
@@ -316,7 +271,7 @@ def _decode(frame: Frame, bounds: Sequence[Bound], key: str) -> Message:
 
 def _frame(header: Mapping[str, Any], message: Message, key: str) -> Frame:
     head = _COMPACT.encode(header).encode()
-    body = b"".join([head, *(_raw(array) for array in message.tensors.values())])
+    body = b"".join([head, *(raw_bytes(array) for array in message.tensors.values())])
     # What we write, every reader must take: better to learn it here than from a refusal.
     read_header(head, body_bytes=len(body), key=key)
     return Frame(body=body, header_bytes=len(head))
@@ -331,10 +286,6 @@ def _read_array(raw: memoryview, tensor: TensorHeader) -> Array:
 @functools.lru_cache(maxsize=64)
 def _little_endian(dtype: str) -> np.dtype[np.generic]:
     return np.dtype(dtype).newbyteorder("<")
-
-
-def _raw(array: Array) -> bytes:
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
 
 
 def _describe(name: str, array: Array) -> dict[str, Any]:
@@ -367,7 +318,7 @@ def _read_tensor(data: object) -> TensorHeader:
     if not isinstance(data, dict):
         raise _refusal("a JSON object for each tensor", type(data).__name__)
     name, datatype = data.get("name"), data.get("datatype")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not TENSOR_NAME.fullmatch(name):
         raise _refusal("a tensor name of letters, digits and _ . / : -", repr(name)[:80])
     if not isinstance(datatype, str) or datatype not in NUMPY_DTYPES:
         raise _refusal(f"a known datatype for {name!r}", repr(datatype)[:40])

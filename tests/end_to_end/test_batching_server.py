@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 import batching_bundles as bundles
+from edgewise.bounds import Bound
 from edgewise.bundle import Bundle
 from edgewise.tensors import Array
-from edgewise.wire import HEADER_LENGTH_FIELD, Bound, Frame, Message, decode_reply, encode_request
+from edgewise.wire import HEADER_LENGTH_FIELD, Frame, Message, decode_reply, encode_request
 from http_requests import metrics
 
 pytestmark = [pytest.mark.net, pytest.mark.engine]
@@ -69,14 +70,14 @@ class Server:
     port: int
     end: Callable[[], list[int]]
 
-    def send(self, frame: Frame) -> socket.socket:
+    def send(self, frame: Frame, *, keep_back: int = 0) -> socket.socket:
         sock = socket.create_connection(("127.0.0.1", self.port), timeout=60)
         head = (
             f"POST /v2/models/open/infer HTTP/1.1\r\nHost: localhost\r\n"
             f"Content-Length: {len(frame.body)}\r\n"
             f"{HEADER_LENGTH_FIELD}: {frame.header_bytes}\r\n\r\n"
         )
-        sock.sendall(head.encode() + frame.body)
+        sock.sendall(head.encode() + frame.body[: len(frame.body) - keep_back])
         return sock
 
     def ask(self, frame: Frame) -> Reply:
@@ -190,6 +191,28 @@ def test_clients_that_hang_up_reach_no_engine(bundle: Bundle) -> None:
     assert [labels for labels in gone if "status=gone" in labels]
     assert not [labels for labels in gone if "status=503" in labels]
     assert not [labels for name, labels in counted if name == "edgewise_refused_total"]
+
+
+def test_clients_that_hang_up_within_a_body_are_gone_and_not_to_blame(bundle: Bundle) -> None:
+    with serving(bundle) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        server.send(frame(1), keep_back=4).close()
+        counted = _counted_infers(url)
+        while not counted:
+            time.sleep(0.01)
+            counted = _counted_infers(url)
+        refused = [labels for name, labels in metrics(url) if name == "edgewise_refused_total"]
+        assert server.end() == []
+    assert ["status=gone" in labels for labels in counted] == [True]
+    assert not refused
+
+
+def _counted_infers(url: str) -> list[str]:
+    return [
+        labels
+        for name, labels in metrics(url)
+        if name == "edgewise_requests_total" and "endpoint=infer" in labels
+    ]
 
 
 def test_beyond_the_queue_429_says_when_to_come_back(bundle: Bundle) -> None:

@@ -389,6 +389,9 @@ def test_after_sigterm_it_is_not_ready_answers_for_the_notice_and_ends(bundle: B
         assert replies[-1].error == (
             "expected a server that stays, found one about to end; ask another one"
         )
+        for path in ("/v2/models/tiny/ready", "/v2/models/tiny/versions/1/ready"):
+            reply = ask(url, path)
+            assert (reply.status, reply.error) == (503, replies[-1].error)
         assert ask(url, "/v2/health/live").status == 200
         assert infer(url).status == 200
         assert process.wait(20) == 0

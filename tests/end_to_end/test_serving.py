@@ -18,17 +18,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgewise.bounds import Bound
 from edgewise.bundle import Bundle
 from edgewise.preparation import PixelCodec, encode_pixels, normalise, read_preparation
 from edgewise.serving import RunningServer, server_process
-from edgewise.wire import (
-    HEADER_LENGTH_FIELD,
-    Bound,
-    Frame,
-    Message,
-    decode_reply,
-    encode_request,
-)
+from edgewise.wire import HEADER_LENGTH_FIELD, Frame, Message, decode_reply, encode_request
 from unit.serving import tiny_bundle as tiny
 
 pytestmark = [pytest.mark.net, pytest.mark.engine]

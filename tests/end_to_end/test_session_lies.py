@@ -23,11 +23,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from command_line import refused, type_command
+from edgewise.bounds import Bound
 from edgewise.bundle import Bundle
 from edgewise.errors import LinkFailed
 from edgewise.running import HttpLink, Options, Request, connect
 from edgewise.trace import SpanKind
-from edgewise.wire import HEADER_LENGTH_FIELD, Bound, Message, max_frame_bytes
+from edgewise.wire import HEADER_LENGTH_FIELD, Message, max_frame_bytes
 from session_bundles import image, logits_of, session_bundle
 from session_servers import (
     HUGE,

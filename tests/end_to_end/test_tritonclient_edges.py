@@ -16,9 +16,10 @@ from tritonclient import http as sync_client
 
 from certificates import write_certificate
 from command_line import serving
+from edgewise.bounds import Bound
 from edgewise.bundle import Bundle, Side, describe_part, write_bundle
 from edgewise.serving import RunningServer, server_process
-from edgewise.wire import HEADER_LENGTH_FIELD, Bound
+from edgewise.wire import HEADER_LENGTH_FIELD
 from triton_calls import KINDS, Call, calling, refused, tensor
 from unit.serving import tiny_bundle as tiny
 

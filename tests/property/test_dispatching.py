@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 import batching_bundles as bundles
 from edgewise.engines import Engine, open_engine
 from edgewise.serving.batching.batcher import Batch, Entry, Expired, Group, Limits, QueueFull
-from edgewise.serving.batching.dispatch import Dispatcher, Gone
+from edgewise.serving.batching.dispatch import Dispatcher
 from edgewise.serving.batching.joining import Done, Job, run_batch
+from edgewise.serving.protocol.refusals import Gone
 from edgewise.tensors import Array, Feeds
 
 pytestmark = pytest.mark.engine

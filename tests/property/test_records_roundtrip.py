@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgewise.bounds import Bound
 from edgewise.bundle import Manifest
 from edgewise.cost import Cost, Evidence, Forecast
 from edgewise.errors import BadInput
@@ -20,7 +21,6 @@ from edgewise.records import parse_json, read_record, write_record
 from edgewise.specs import CloudSpec, DeviceSpec, LinkSpec, Provenance
 from edgewise.tensors import OIP_DATATYPES, TensorSpec
 from edgewise.trace import Trace
-from edgewise.wire import Bound
 
 names = st.text("abcXYZ019_./:-", min_size=1, max_size=8)
 json_values = st.recursive(

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edgewise import wire
+from edgewise.bounds import Bound
 from edgewise.errors import BadInput
 from edgewise.tensors import OIP_DATATYPES, TensorSpec
-from edgewise.wire import Bound, Frame, Message
+from edgewise.wire import Frame, Message
 
 names = st.from_regex(r"[A-Za-z0-9_./:\-]{1,20}", fullmatch=True)
 texts = st.text(max_size=20)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgewise.bounds import Bound
 from edgewise.errors import BadInput
 from edgewise.tensors import TensorSpec
-from edgewise.wire import Bound
 
 MANIFEST = "bundle.json"
 SCHEMA = 1

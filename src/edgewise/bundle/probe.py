@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgewise.bounds import Bound
 from edgewise.bundle.folder import Bundle
 from edgewise.bundle.manifest import Manifest, Part
 from edgewise.errors import BadInput
 from edgewise.tensors import Array, Feeds, TensorSpec
-from edgewise.wire import Bound, Frame, Message, decode_reply, encode_reply
+from edgewise.wire import Frame, Message, decode_reply, encode_reply
 
 _LENGTHS = struct.Struct("<IQ")
 _REMEDY = "copy the bundle again, or plan it anew"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgewise.bounds import Bound
 from edgewise.bundle import (
     SCHEMA,
     Bundle,
@@ -38,7 +39,6 @@ from edgewise.preparation import (
     read_image_preparation,
 )
 from edgewise.tensors import TensorSpec
-from edgewise.wire import Bound
 
 MAX_PLANNED_ROUTES = 5
 

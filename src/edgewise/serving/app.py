@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edgewise.bundle import Bundle
 from edgewise.errors import BadInput
-from edgewise.serving.access.access import Access, Admission, only, refusal
+from edgewise.serving.access.access import Access, Admission
 from edgewise.serving.batching.answering import BATCH_FIELD, entry_of, timing_of
 from edgewise.serving.batching.batcher import Limits
 from edgewise.serving.batching.dispatch import Dispatcher
@@ -28,15 +28,16 @@ from edgewise.serving.layers import Layers, build_layers
 from edgewise.serving.observing.account import account_of
 from edgewise.serving.observing.counting import Counts
 from edgewise.serving.protocol.descriptions import (
-    DIGEST_FIELD,
     model_config,
     model_metadata,
     repository_index,
     server_metadata,
 )
 from edgewise.serving.protocol.endpoints import ENDPOINTS
+from edgewise.serving.protocol.fields import only
 from edgewise.serving.protocol.intake import read_announced, read_small_body, read_tensors
 from edgewise.serving.protocol.openapi import openapi
+from edgewise.serving.protocol.refusals import refusal
 from edgewise.serving.protocol.replies import Reply, reply_response
 from edgewise.serving.protocol.requests import read_body
 from edgewise.serving.repository.offers import Offer
@@ -44,6 +45,7 @@ from edgewise.serving.repository.parts import ServedBundle, load_bundle
 from edgewise.serving.repository.repository import Repository
 from edgewise.serving.submissions.taking import take_submission
 from edgewise.serving.switchboard import Switchboard
+from edgewise.wire import DIGEST_FIELD
 
 if TYPE_CHECKING:
     from edgewise.serving.submissions.submission_store import SubmissionStore
@@ -113,7 +115,8 @@ class Desk:
 
     async def index(self, request: Request) -> Response:
         """Every model that this server has."""
-        await read_small_body(request, access=self.access)  # all are ready, whichever it asks for
+        # All are ready, whichever it asks for.
+        await read_small_body(request, timeout_s=self.access.body_timeout_s)
         return JSONResponse(repository_index(self.repository.snapshot.bundles))
 
     async def no_loading(self, _: Request) -> Response:
@@ -147,7 +150,9 @@ class Desk:
         with self.counts.request(account):
             announced = read_announced(request.headers, offer)
             with self.admission.of(announced.held_bytes):
-                body = await read_body(request, announced.body_bytes, access=self.access)
+                body = await read_body(
+                    request, announced.body_bytes, timeout_s=self.access.body_timeout_s
+                )
                 arrived_s = clock()
                 asked = await read_tensors(body, announced, offer)
                 account.open(asked)
@@ -165,6 +170,7 @@ class Desk:
             )
         account.ran_items = done.items if done.leads else 0
         account.stages = timing.stages
+        account.own_compute_s = done.own_compute_s
         fields = {
             "Server-Timing": timing.field,
             DIGEST_FIELD: asked.head.bundle.digest,
@@ -178,7 +184,7 @@ class Desk:
         return await take_submission(
             request,
             self.submissions,
-            access=self.access,
+            timeout_s=self.access.body_timeout_s,
             admission=self.admission,
             writers=self.writers,
         )

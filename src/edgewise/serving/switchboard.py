@@ -11,10 +11,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from edgewise.errors import BadInput, EdgewiseError
-from edgewise.serving.access.access import error_reply
-from edgewise.serving.batching.dispatch import TURNED_AWAY, turned_away_reply
+from edgewise.serving.batching.batcher import Closed, Expired, QueueFull
 from edgewise.serving.observing.account import Account, account_of
 from edgewise.serving.protocol.endpoints import Endpoint
+from edgewise.serving.protocol.refusals import Gone, error_reply
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -63,8 +63,41 @@ def _refuse(error: HTTPException | EdgewiseError, account: Account) -> Response:
     if isinstance(error, HTTPException):
         headers = dict(error.headers) if error.headers else None
         return error_reply(error.status_code, error.detail, headers)
-    if isinstance(error, TURNED_AWAY):
-        return turned_away_reply(error, account)
+    if isinstance(error, Gone):
+        return _Silence()
+    if isinstance(error, QueueFull | Expired | Closed):
+        return _turned_away(error, account)
     if isinstance(error, BadInput):
         return error_reply(HTTPStatus.BAD_REQUEST, str(error))
     raise error
+
+
+class _Silence(Response):
+    """For a client that has gone: an answer would be counted, and nobody would read it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send nothing."""
+
+
+def _turned_away(error: QueueFull | Expired | Closed, account: Account) -> Response:
+    """In words, a request that reached no engine.
+
+    429 with ``Retry-After`` when the queue is full, 503 while the server is being stopped, and
+    504 for a deadline that passed: 408 would blame the client, and invite it to send again.
+    """
+    if isinstance(error, QueueFull):
+        text = f"expected room to wait in, found {error.queued} items waiting; try again later"
+        return error_reply(429, text, {"Retry-After": str(error.retry_after_s)})
+    if isinstance(error, Expired):
+        return error_reply(
+            504,
+            "expected to answer before the deadline of the request, found too little time left;"
+            " allow more time, or answer on the device",
+        )
+    account.refused = "draining"
+    return error_reply(
+        503,
+        "expected a server that takes requests, found one that is being stopped;"
+        " try another one, or answer on the device",
+        {"Connection": "close"},
+    )

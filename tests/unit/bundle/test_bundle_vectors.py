@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from edgewise.bounds import Bound
 from edgewise.bundle import (
     INPUT,
     MANIFEST,
@@ -37,7 +38,6 @@ from edgewise.engines import open_engine
 from edgewise.errors import BadInput
 from edgewise.records import write_record
 from edgewise.tensors import Role, TensorSpec
-from edgewise.wire import Bound
 
 VECTORS = Path(__file__).resolve().parents[3] / "vectors" / "bundle"
 X = TensorSpec(name="x", dtype="float32", shape=("N", 4))

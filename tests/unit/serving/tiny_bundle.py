@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edgewise.bounds import Bound
 from edgewise.bundle import (
     SCHEMA,
     Bundle,
@@ -25,7 +26,6 @@ from edgewise.bundle import (
     write_bundle,
 )
 from edgewise.tensors import TensorSpec
-from edgewise.wire import Bound
 
 SIDE = 16
 CLASSES = 5

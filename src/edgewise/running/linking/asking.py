@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edgewise.bounds import Bound
 from edgewise.bundle import Bundle, Route
 from edgewise.running.linking.exchange import Request
 from edgewise.tensors import Array
-from edgewise.wire import Bound, Message
+from edgewise.wire import Message
 
 
 def route_request(

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from edgewise.bounds import Bound
 from edgewise.errors import LinkFailed
-from edgewise.wire import Bound, Message
+from edgewise.wire import Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from edgewise.running.linking.refusals import (
     refusal_words,
 )
 from edgewise.wire import (
+    DIGEST_FIELD,
     HEADER_LENGTH_FIELD,
     Frame,
     Message,
@@ -33,7 +34,6 @@ from edgewise.wire import (
     max_frame_bytes,
 )
 
-BUNDLE_FIELD = "Edgewise-Bundle"
 _STAGE = re.compile(r"([a-z]+);dur=([0-9]{1,9}(?:\.[0-9]{1,6})?)")
 _LENGTH = re.compile(r"[0-9]{1,9}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -79,7 +79,7 @@ class HttpLink:
             BadInput: when what answers does not serve such a model, nor will it later.
         """
         until_s = time.perf_counter() + timeout_s
-        fields = {**self._address.fields, BUNDLE_FIELD: digest}
+        fields = {**self._address.fields, DIGEST_FIELD: digest}
         asked = HttpRequest(method="GET", path=self._path(model), headers=fields)
         with self._borrowed() as connection:
             response = connection.ask(asked, until_s=until_s)
@@ -94,7 +94,7 @@ class HttpLink:
             )
         if json_field(raw, "name") != model:
             raise self._not_serving(model, "something else that speaks HTTP")
-        digest = str(response.headers.get(BUNDLE_FIELD, ""))
+        digest = str(response.headers.get(DIGEST_FIELD, ""))
         return digest if _DIGEST.fullmatch(digest) else ""
 
     def send(self, request: Request) -> Reply:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edgewise.errors import BadInput
 from edgewise.serving.batching.batcher import Limits
 from edgewise.serving.operations import Operations
+from edgewise.serving.protocol.refusals import error_reply, refusal
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._\-]{1,253})(?::[0-9]{1,5})?")
@@ -151,30 +151,3 @@ class Guard:
         if any(origin.lower() != own for origin in headers.getlist("origin")):
             return error_reply(403, _FOREIGN_PAGE)
         return None
-
-
-def error_reply(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """An error as the Open Inference Protocol words it."""
-    return JSONResponse({"error": text}, status_code=status, headers=headers)
-
-
-def refusal(
-    status: int, *, expected: str, found: str, remedy: str, headers: dict[str, str] | None = None
-) -> HTTPException:
-    """A refusal to raise: the usual three-part message under an HTTP status.
-
-    >>> refusal(411, expected="a length", found="none", remedy="send one").status_code
-    411
-    """
-    text = str(BadInput(expected=expected, found=found, remedy=remedy))
-    return HTTPException(status, detail=text, headers=headers)
-
-
-def only(headers: Headers, name: str) -> str | None:
-    """The one value of a header; ``None`` when it is missing or there are several.
-
-    >>> only(Headers({"a": "1"}), "a")
-    '1'
-    """
-    values: Sequence[str] = headers.getlist(name)
-    return values[0] if len(values) == 1 else None

@@ -9,17 +9,18 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edgewise.errors import BadInput
-from edgewise.serving.access.access import error_reply
 from edgewise.serving.access.budgets import Budget
 from edgewise.serving.access.doors import Doors
 from edgewise.serving.observing.account import Account, account_of, over_budget
 from edgewise.serving.observing.metrics import CONTENT_TYPE, Meters
 from edgewise.serving.processes.draining import Draining
 from edgewise.serving.protocol.endpoints import ENDPOINTS
+from edgewise.serving.protocol.refusals import error_reply
 
 KEY_FIELD = "Edgewise-Key"
 _SCHEME = "bearer "
 _OPEN = frozenset(endpoint.answer for endpoint in ENDPOINTS if endpoint.is_open)
+_READINESS = ("ready", "model_ready")
 _BUDGETED = ("infer", "bundle_file")
 _ABOUT_TO_END = "expected a server that stays, found one about to end; ask another one"
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
@@ -59,11 +60,11 @@ class Gate:
             await self._app(scope, receive, send)
         finally:
             budget.under_way -= 1
-            budget.pay_compute(account.stages.get("compute", 0.0))
+            budget.pay_compute(account.own_compute_s)
 
     def _answer(self, scope: Scope, account: Account) -> Response | None:
         """The answer to what goes no further than here."""
-        if account.endpoint == "ready" and self._draining.has_begun:
+        if account.endpoint in _READINESS and self._draining.has_begun:
             account.refused = "draining"
             return error_reply(503, _ABOUT_TO_END, {"Retry-After": "1"})
         if account.endpoint in _OPEN:

@@ -13,30 +13,19 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-
-from edgewise.errors import EdgewiseError
-from edgewise.serving.access.access import error_reply
 from edgewise.serving.batching.batcher import (
     Batch,
     Batcher,
-    Closed,
     Entry,
     Expired,
     Limits,
-    QueueFull,
 )
 from edgewise.serving.batching.joining import Clock, Done, Job, run_batch
 from edgewise.serving.batching.run_costs import RunCosts
-from edgewise.serving.observing.account import Account
+from edgewise.serving.protocol.refusals import Gone
 
 R = TypeVar("R")
 _ENGINE_NICENESS = 5  # a third of the weight of the loop
-
-
-class Gone(EdgewiseError):  # noqa: N818 - as the others of its family
-    """The client hung up before its request was in an engine."""
 
 
 class Dispatcher(Generic[R]):
@@ -184,39 +173,3 @@ def _give_way() -> None:
     """
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _ENGINE_NICENESS)
-
-
-class _Silence(Response):
-    """For a client that has gone: an answer would be counted, and nobody would read it."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send nothing."""
-
-
-def turned_away_reply(error: Exception, account: Account) -> Response:
-    """In words, a request that reached no engine.
-
-    429 with ``Retry-After`` when the queue is full, 503 while the server is being stopped, and
-    504 for a deadline that passed: 408 would blame the client, and invite it to send again.
-    """
-    if isinstance(error, Gone):
-        return _Silence()
-    if isinstance(error, QueueFull):
-        text = f"expected room to wait in, found {error.queued} items waiting; try again later"
-        return error_reply(429, text, {"Retry-After": str(error.retry_after_s)})
-    if isinstance(error, Expired):
-        return error_reply(
-            504,
-            "expected to answer before the deadline of the request, found too little time left;"
-            " allow more time, or answer on the device",
-        )
-    account.refused = "draining"
-    return error_reply(
-        503,
-        "expected a server that takes requests, found one that is being stopped;"
-        " try another one, or answer on the device",
-        {"Connection": "close"},
-    )
-
-
-TURNED_AWAY = (QueueFull, Closed, Expired, Gone)

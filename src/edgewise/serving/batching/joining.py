@@ -46,6 +46,7 @@ class Done(Generic[R]):
         answer: what its job's ``finish`` gave.
         decode_s: its own ``receive``.
         compute_s: the run it was part of.
+        own_compute_s: of that, its part by items.
         started_s: when that run began.
         items: rows of that run.
         leads: it is the first of its run, and stands for it where runs are counted.
@@ -55,6 +56,7 @@ class Done(Generic[R]):
     answer: R
     decode_s: float
     compute_s: float
+    own_compute_s: float
     started_s: float
     items: int
     leads: bool
@@ -163,6 +165,7 @@ def _finish(place: _Place[R], run: _Run, row: int, clock: Clock) -> Done[R] | Ex
         answer=answer,
         decode_s=place.decode_s,
         compute_s=run.compute_s,
+        own_compute_s=run.compute_s * place.entry.items / run.items,
         started_s=run.started_s,
         items=run.items,
         leads=row == 0,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
-from edgewise.serving.access.access import refusal
 from edgewise.serving.access.budgets import Budget
+from edgewise.serving.protocol.refusals import refusal
 
 if TYPE_CHECKING:
     from edgewise.serving.protocol.requests import Infer
@@ -33,6 +33,7 @@ class Account:
         status: of the answer; ``None`` when nobody waited for it.
         refused: why, in a word from a short list; empty when it was not.
         stages: seconds by stage, as the answer says.
+        own_compute_s: its part of the engine's time, beside those it ran together with.
         total_s: from the head to the last byte of the answer.
         ran_items: rows of the run of the network that this request stands for; 0 when it rode
             along with another.
@@ -51,6 +52,7 @@ class Account:
     status: int | None = None
     refused: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)
+    own_compute_s: float = 0.0
     total_s: float = 0.0
     ran_items: int = 0
     in_bytes: int = 0

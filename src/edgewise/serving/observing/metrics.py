@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edgewise.errors import MissingExtra
@@ -32,6 +33,7 @@ BUCKETS_ITEMS = (1, 2, 4, 8, 16, 32, 64)
 STAGES = ("queue", "decode", "compute")
 _GONE = "gone"
 _MODEL = ("model", "version")
+_ROUTE = (*_MODEL, "route")
 
 
 class Meters:
@@ -58,55 +60,37 @@ class Meters:
         except ModuleNotFoundError:
             raise MissingExtra(extra="serve", purpose="to answer /metrics") from None
         own = prometheus.CollectorRegistry(auto_describe=False)
+        counter = partial(prometheus.Counter, registry=own)
+        seconds = partial(prometheus.Histogram, buckets=BUCKETS_S, registry=own)
         self._served = served
         self._name_keys = name_keys
-        labels = ("endpoint", *_MODEL, "route", "status", *(("key",) if name_keys else ()))
-        self._requests = prometheus.Counter(
-            "edgewise_requests", "Requests answered.", labels, registry=own
+        labels = ("endpoint", *_ROUTE, "status", *(("key",) if name_keys else ()))
+        self._requests = counter("edgewise_requests", "Requests answered.", labels)
+        self._refused = counter("edgewise_refused", "Requests refused, by reason.", ("reason",))
+        self._bytes = counter("edgewise_payload_bytes", "Bytes of bodies.", ("codec", "direction"))
+        self._under_way = prometheus.Gauge(
+            "edgewise_under_way", "Requests under way.", registry=own, multiprocess_mode="livesum"
         )
-        self._refused = prometheus.Counter(
-            "edgewise_refused", "Requests refused, by reason.", ("reason",), registry=own
-        )
-        self._request_s = prometheus.Histogram(
+        self._request_s = seconds(
             "edgewise_request_seconds",
             "From the head of an infer request to the last byte of its answer.",
-            (*_MODEL, "route"),
-            buckets=BUCKETS_S,
-            registry=own,
+            _ROUTE,
         )
         self._stages = {
-            stage: prometheus.Histogram(
-                f"edgewise_{stage}_seconds",
-                f"What infer requests spent: {stage}.",
-                (*_MODEL, "route"),
-                buckets=BUCKETS_S,
-                registry=own,
+            stage: seconds(
+                f"edgewise_{stage}_seconds", f"What infer requests spent: {stage}.", _ROUTE
             )
             for stage in STAGES
         }
-        self._items = prometheus.Counter(
-            "edgewise_items", "Inputs answered.", (*_MODEL, "route"), registry=own
-        )
+        self._items = counter("edgewise_items", "Inputs answered.", _ROUTE)
         self._batch_items = prometheus.Histogram(
             "edgewise_batch_items",
             "Inputs of one run of a network.",
-            (*_MODEL, "route"),
+            _ROUTE,
             buckets=BUCKETS_ITEMS,
             registry=own,
         )
-        self._bytes = prometheus.Counter(
-            "edgewise_payload_bytes", "Bytes of bodies.", ("codec", "direction"), registry=own
-        )
-        self._under_way = prometheus.Gauge(
-            "edgewise_under_way",
-            "Requests under way.",
-            registry=own,
-            multiprocess_mode="livesum",
-        )
-        self._triton = {
-            name: prometheus.Counter(name, words, _MODEL, registry=own)
-            for name, words, _ in _TRITON
-        }
+        self._triton = {name: counter(name, words, _MODEL) for name, words, _ in _TRITON}
         self._shown = _shown(own, _BuildInfo(served, build))
 
     def begin(self) -> None:

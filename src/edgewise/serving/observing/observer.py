@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edgewise.serving.access.access import error_reply
 from edgewise.serving.observing.account import Account, account_of
 from edgewise.serving.observing.logs import RequestLog
 from edgewise.serving.observing.metrics import Meters
 from edgewise.serving.protocol.paths import find_endpoint
+from edgewise.serving.protocol.refusals import error_reply
 
 _CUT_OFF = (
     "expected an answer before the server's end, found that it had no time left for one;"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
-from edgewise.serving.access.access import refusal
+from edgewise.serving.protocol.refusals import refusal
 
 ENCODINGS = ("gzip", "deflate")
 _GZIP_BITS, _ZLIB_BITS, _BARE_BITS = 31, 15, -15

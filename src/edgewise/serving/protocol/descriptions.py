@@ -10,12 +10,11 @@ import importlib.metadata
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
+from edgewise.bounds import Bound
 from edgewise.bundle import Manifest, Route
 from edgewise.serving.repository.parts import ServedBundle
 from edgewise.tensors import OIP_DATATYPES, TensorSpec
-from edgewise.wire import Bound
 
-DIGEST_FIELD = "Edgewise-Bundle"
 PLATFORM = "onnxruntime_onnx"
 EXTENSIONS = (
     "binary_tensor_data",

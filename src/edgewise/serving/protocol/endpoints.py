@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _MODEL = "/v2/models/{model}"
-_BOTH = (_MODEL, f"{_MODEL}/versions/{{version}}")
+_BAD_BODY = (400, 408, 411, 413, 415)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +35,20 @@ class Endpoint:
     conditions: tuple[str, ...] = ()
 
 
+def _of_model(what: str = "") -> tuple[str, str]:
+    """The path of the version that a model answers with by default, and of each."""
+    return f"{_MODEL}{what}", f"{_MODEL}/versions/{{version}}{what}"
+
+
 ENDPOINTS = (  # asked for most first: they are found in this order
     Endpoint(
-        paths=tuple(f"{path}/infer" for path in _BOTH),
+        paths=_of_model("/infer"),
         answer="infer",
         summary="Run the server part of one route",
         reply="InferReply",
         method="POST",
         request="InferRequest",
-        refusals=(400, 404, 408, 409, 411, 413, 415, 429, 503, 504),
+        refusals=(*_BAD_BODY, 404, 409, 429, 503, 504),
     ),
     Endpoint(paths=("/v2",), answer="server", summary="What this server is", reply="Server"),
     Endpoint(
@@ -71,35 +76,35 @@ ENDPOINTS = (  # asked for most first: they are found in this order
         reply="Statistics",
     ),
     Endpoint(
-        paths=_BOTH,
+        paths=_of_model(),
         answer="model",
         summary="What the model takes and gives",
         reply="Model",
         refusals=(404,),
     ),
     Endpoint(
-        paths=tuple(f"{path}/ready" for path in _BOTH),
+        paths=_of_model("/ready"),
         answer="model_ready",
         summary="Is the model ready?",
         reply="ModelReady",
-        refusals=(404,),
+        refusals=(404, 503),
     ),
     Endpoint(
-        paths=tuple(f"{path}/config" for path in _BOTH),
+        paths=_of_model("/config"),
         answer="config",
         summary="The model's configuration and routes",
         reply="Config",
         refusals=(404,),
     ),
     Endpoint(
-        paths=tuple(f"{path}/stats" for path in _BOTH),
+        paths=_of_model("/stats"),
         answer="statistics",
         summary="What the model, or one version of it, has done in this process",
         reply="Statistics",
         refusals=(404,),
     ),
     Endpoint(
-        paths=tuple(f"{path}/bundle" for path in _BOTH),
+        paths=_of_model("/bundle"),
         answer="bundle",
         summary="The manifest of the bundle, to the byte: its SHA-256 is the bundle's digest",
         reply="Any",
@@ -107,7 +112,7 @@ ENDPOINTS = (  # asked for most first: they are found in this order
         conditions=("If-None-Match",),
     ),
     Endpoint(
-        paths=tuple(f"{path}/bundle/files/{{file}}" for path in _BOTH),
+        paths=_of_model("/bundle/files/{file}"),
         answer="bundle_file",
         summary="A file that the manifest lists for the device",
         reply="File",
@@ -115,13 +120,13 @@ ENDPOINTS = (  # asked for most first: they are found in this order
         conditions=("If-None-Match", "Range", "If-Range"),
     ),
     Endpoint(
-        paths=tuple(f"{path}/submit" for path in _BOTH),
+        paths=_of_model("/submit"),
         answer="submit",
         summary="Store what a device hands in, once under its key",
         reply="SubmitReply",
         method="POST",
         request="SubmitRequest",
-        refusals=(400, 404, 408, 409, 411, 413, 415, 501, 503),
+        refusals=(*_BAD_BODY, 404, 409, 501, 503),
     ),
     Endpoint(
         paths=("/v2/repository/index",),
@@ -130,7 +135,7 @@ ENDPOINTS = (  # asked for most first: they are found in this order
         reply="Index",
         method="POST",
         request="IndexRequest",
-        refusals=(400, 408, 411, 413, 415),
+        refusals=_BAD_BODY,
     ),
     Endpoint(
         paths=tuple(f"/v2/repository/models/{{model}}/{verb}" for verb in ("load", "unload")),

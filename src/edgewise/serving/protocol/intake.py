@@ -10,7 +10,6 @@ from starlette.requests import Request
 
 from edgewise.errors import BadInput
 from edgewise.records import parse_json
-from edgewise.serving.access.access import Access
 from edgewise.serving.protocol.compression import inflate, refuse_compression, request_encoding
 from edgewise.serving.protocol.jsontensors import binary_frame, max_json_bytes
 from edgewise.serving.protocol.requests import (
@@ -68,7 +67,7 @@ def read_announced(headers: Headers, offer: Offer) -> Announced:
     )
 
 
-async def read_small_body(request: Request, *, access: Access) -> None:
+async def read_small_body(request: Request, *, timeout_s: float) -> None:
     """Take a body of a few options, or none.
 
     Raises:
@@ -80,7 +79,7 @@ async def read_small_body(request: Request, *, access: Access) -> None:
         return
     refuse_compression(headers)
     body_bytes = declared_bytes(headers, limit_bytes=_SMALL_BYTES, remedy="leave it out")
-    body = await read_body(request, body_bytes, access=access)
+    body = await read_body(request, body_bytes, timeout_s=timeout_s)
     if not isinstance(parse_json(bytes(body), where="the request"), dict):
         raise BadInput(
             expected="a JSON object or nothing", found="something else", remedy="leave it out"

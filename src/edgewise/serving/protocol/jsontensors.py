@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from edgewise.bounds import Bound
 from edgewise.bundle import Route
 from edgewise.errors import BadInput
 from edgewise.records import parse_json
 from edgewise.tensors import NUMPY_DTYPES, OIP_DATATYPES, Array
-from edgewise.wire import MAX_HEADER_BYTES, MAX_RANK, MAX_TENSORS, Bound
+from edgewise.wire import MAX_HEADER_BYTES, MAX_RANK, MAX_TENSORS, raw_bytes
 
 _ELEMENT_BYTES = 32  # "-1.7976931348623157e+308, " and a bracket or two
 _MAX_JSON_BYTES = 16_000_000
@@ -60,8 +61,7 @@ def binary_frame(
     offset = header_bytes
     for tensor in request["inputs"]:
         if _is_json(tensor):
-            array = _read_tensor(tensor, bounds)
-            piece: bytes | memoryview = array.astype(array.dtype.newbyteorder("<")).tobytes()
+            piece: bytes | memoryview = raw_bytes(_read_tensor(tensor, bounds))
             described.append(_as_binary(tensor, len(piece)))
         else:
             piece = body[offset : offset + _binary_bytes(tensor)]

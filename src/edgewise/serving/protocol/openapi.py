@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from edgewise.serving.protocol.descriptions import DIGEST_FIELD, package_version
+from edgewise.serving.protocol.descriptions import package_version
 from edgewise.serving.protocol.endpoints import ENDPOINTS, Endpoint
 from edgewise.serving.protocol.schemas import SCHEMAS, Schema
-from edgewise.wire import HEADER_LENGTH_FIELD
+from edgewise.wire import DIGEST_FIELD, HEADER_LENGTH_FIELD
 
 _FILE: Schema = {
     "description": "The file",

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from edgewise.serving.protocol.compression import accepted_encoding, deflate
 from edgewise.serving.protocol.jsontensors import json_data
 from edgewise.tensors import OIP_DATATYPES, Array
-from edgewise.wire import HEADER_LENGTH_FIELD, Message, encode_reply
+from edgewise.wire import HEADER_LENGTH_FIELD, Message, encode_reply, raw_bytes, reply_header
 
 _QUICK_BYTES = 65_536  # less is deflated sooner than a thread is woken
 
@@ -49,15 +49,9 @@ def encode_outputs(message: Message, *, binary: frozenset[str]) -> Reply:
     outputs = [
         _describe(name, array, binary=name in raw) for name, array in message.tensors.items()
     ]
-    header = {
-        "model_name": message.model,
-        **({"model_version": message.version} if message.version else {}),
-        **({"id": message.id} if message.id else {}),
-        **({"parameters": dict(message.parameters)} if message.parameters else {}),
-        "outputs": outputs,
-    }
+    header = reply_header(message, outputs)
     head = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
-    tail = b"".join(_raw(array) for array in raw.values())
+    tail = b"".join(raw_bytes(array) for array in raw.values())
     return Reply(body=head + tail, header_bytes=len(head) if raw else None)
 
 
@@ -95,7 +89,3 @@ def _describe(name: str, array: Array, *, binary: bool) -> dict[str, object]:
     )
     shape = list(array.shape)
     return {"name": name, "datatype": OIP_DATATYPES[array.dtype.name], "shape": shape, **form}
-
-
-def _raw(array: Array) -> bytes:
-    return array.astype(array.dtype.newbyteorder("<")).tobytes()

@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.types import Receive
 
 from edgewise.errors import BadInput
-from edgewise.serving.access.access import Access, only, refusal
 from edgewise.serving.batching.batcher import Group
+from edgewise.serving.protocol.fields import only
 from edgewise.serving.protocol.heads import Head, without_id
+from edgewise.serving.protocol.refusals import Gone, refusal
 from edgewise.serving.protocol.request_parameters import fits, read_asked, read_deadline_us, words
 from edgewise.serving.repository.offers import Offer
 from edgewise.serving.repository.parts import ServedBundle, ServedRoute
@@ -96,19 +97,20 @@ def header_bytes(headers: Headers, *, body_bytes: int) -> int:
     return int(declared)
 
 
-async def read_body(request: Request, body_bytes: int, *, access: Access) -> memoryview:
+async def read_body(request: Request, body_bytes: int, *, timeout_s: float) -> memoryview:
     """The whole body, in the one buffer that its declared length asked for.
 
     Raises:
         HTTPException: 408 when it is too slow, 400 when it comes short or in crumbs.
+        Gone: when the client hangs up before all of it is there.
     """
     try:
-        async with asyncio.timeout(access.body_timeout_s):
+        async with asyncio.timeout(timeout_s):
             return await _fill(request.receive, body_bytes)
     except TimeoutError:
         raise refusal(
             408,
-            expected=f"the whole body within {access.body_timeout_s:g} s",
+            expected=f"the whole body within {timeout_s:g} s",
             found="less",
             remedy="send less, or answer on the device",
             headers={"Connection": "close"},
@@ -116,7 +118,7 @@ async def read_body(request: Request, body_bytes: int, *, access: Access) -> mem
 
 
 async def _fill(receive: Receive, body_bytes: int) -> memoryview:
-    piece, has_more = await _next_piece(receive, body_bytes)
+    piece, has_more = await _next_piece(receive)
     if len(piece) == body_bytes and not has_more:
         return memoryview(piece)  # most bodies are there at once
     body, filled, pieces = bytearray(body_bytes), 0, 1
@@ -128,17 +130,17 @@ async def _fill(receive: Receive, body_bytes: int) -> memoryview:
         filled = end
         if not has_more:
             break
-        piece, has_more = await _next_piece(receive, body_bytes)
+        piece, has_more = await _next_piece(receive)
         pieces += 1
     if filled != body_bytes:
         raise _short_body(body_bytes)
     return memoryview(body).toreadonly()
 
 
-async def _next_piece(receive: Receive, body_bytes: int) -> tuple[bytes, bool]:
+async def _next_piece(receive: Receive) -> tuple[bytes, bool]:
     message = await receive()
     if message["type"] == "http.disconnect":
-        raise _short_body(body_bytes)
+        raise Gone("the client has gone")
     return message.get("body", b""), message.get("more_body", False)
 
 

@@ -8,12 +8,11 @@ from functools import cached_property
 
 from edgewise.bundle import Route
 from edgewise.errors import BadInput
-from edgewise.serving.access.access import refusal
-from edgewise.serving.protocol.descriptions import DIGEST_FIELD
 from edgewise.serving.protocol.heads import Heads
+from edgewise.serving.protocol.refusals import refusal
 from edgewise.serving.repository.canary import Canary
 from edgewise.serving.repository.parts import ServedBundle
-from edgewise.wire import Header
+from edgewise.wire import DIGEST_FIELD, Header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgewise.bounds import Bound
 from edgewise.bundle import (
     Bundle,
     Manifest,
@@ -23,7 +24,7 @@ from edgewise.errors import BadInput
 from edgewise.serving.batching.joining import joins
 from edgewise.serving.repository.shelf import Shelf
 from edgewise.tensors import Feeds, TensorSpec
-from edgewise.wire import Bound, Message, TensorHeader, encode_reply, max_frame_bytes
+from edgewise.wire import Message, TensorHeader, encode_reply, max_frame_bytes
 
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 # /v2/models/stats is about all models, and clients take dots for steps in the path.

@@ -21,7 +21,8 @@ from starlette.responses import Response, StreamingResponse
 
 from edgewise.bundle import Bundle, ListedFile
 from edgewise.errors import BadInput
-from edgewise.serving.access.access import only, refusal
+from edgewise.serving.protocol.fields import only
+from edgewise.serving.protocol.refusals import refusal
 
 _CHUNK_BYTES = 262_144
 _RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})", re.IGNORECASE)

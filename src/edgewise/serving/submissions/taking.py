@@ -15,8 +15,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from edgewise.serving.access.access import Access, Admission, error_reply, only, refusal
+from edgewise.serving.access.access import Admission
 from edgewise.serving.protocol.compression import refuse_compression
+from edgewise.serving.protocol.fields import only
+from edgewise.serving.protocol.refusals import error_reply, refusal
 from edgewise.serving.protocol.requests import declared_bytes, header_bytes, read_body
 from edgewise.serving.submissions.stored import KeyTaken, Stored, StoreFailed
 from edgewise.submission import MAX_SUBMISSION_BYTES, check_key, read_submission
@@ -32,7 +34,7 @@ async def take_submission(
     request: Request,
     store: SubmissionStore | None,
     *,
-    access: Access,
+    timeout_s: float,
     admission: Admission,
     writers: anyio.CapacityLimiter,
 ) -> Response:
@@ -41,7 +43,7 @@ async def take_submission(
     Args:
         request: for a model that is served.
         store: where it goes; ``None`` refuses it.
-        access: who is let in.
+        timeout_s: its body must be there within this time.
         admission: what is under way.
         writers: how many write at once.
 
@@ -60,7 +62,7 @@ async def take_submission(
     start = header_bytes(request.headers, body_bytes=nbytes)
     model = request.path_params["model"]
     with admission.of(nbytes):
-        body = await read_body(request, nbytes, access=access)
+        body = await read_body(request, nbytes, timeout_s=timeout_s)
 
         def keep() -> tuple[Stored, bool]:
             submission = read_submission(body, header_bytes=start, key=key)

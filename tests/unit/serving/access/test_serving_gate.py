@@ -7,11 +7,15 @@ import json
 
 import pytest
 from starlette.datastructures import Headers
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from edgewise.serving.access.access import Access, Guard
-from edgewise.serving.access.gate import is_local, key_of
+from edgewise.serving.access.doors import Doors
+from edgewise.serving.access.gate import Gate, is_local, key_of
+from edgewise.serving.access.keys import KeyRing, new_key
 from edgewise.serving.batching.answering import Timing
+from edgewise.serving.observing.account import Account, account_of
+from edgewise.serving.processes.draining import Draining
 
 
 @pytest.mark.parametrize(
@@ -83,3 +87,29 @@ def test_a_failure_is_one_sentence_for_the_client_and_a_trace_for_the_log(
         " its log says why: tell its operator, and answer on the device"
     }
     assert "of ours" in caplog.text
+
+
+async def _nothing(*_: object) -> Message:
+    return {}
+
+
+def _clock() -> float:
+    return 0.0
+
+
+def test_of_a_run_that_keys_share_each_pays_its_part() -> None:
+    made = new_key("a", random=bytes, compute_ms_per_s=100)
+    doors = Doors(KeyRing(entries=(made.entry,)), clock=_clock)
+    account = Account(endpoint="infer")
+
+    async def infer(scope: Scope, *_: object) -> None:
+        account_of(scope).stages = {"compute": 4.0}
+        account_of(scope).own_compute_s = 0.5
+
+    draining = Draining(notice_s=0.0, clock=_clock)
+    gate = Gate(infer, doors=doors, meters=None, draining=draining)
+    fields = [(b"edgewise-key", made.key.encode())]
+    scope = {"type": "http", "headers": fields, "edgewise.account": account}
+    asyncio.run(gate(scope, _nothing, _nothing))
+    assert account.budget is not None
+    assert account.budget.retry_after_s() == 5  # 400 ms in debt at 100 ms a second, and one more

@@ -77,6 +77,13 @@ def test_a_batch_gives_the_numbers_of_single_runs(halves: dict[str, bytes], part
             )
 
 
+def test_each_request_has_its_part_of_the_run_by_items() -> None:
+    engine = open_engine(bundles.slow_network(size=2, products=1))
+    results = run_batch(_batch(engine, _rows(1, 3)), _clock())
+    whole_s = results[0].compute_s
+    assert [result.own_compute_s for result in results] == [whole_s / 4, whole_s * 3 / 4]
+
+
 @pytest.mark.parametrize(
     "network", [bundles.centring_network, bundles.summing_network, bundles.dynamic_int8_network]
 )

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgewise.bounds import Bound
 from edgewise.bundle import Coefficients, PayloadCodec, Route, RouteKind
 from edgewise.errors import BadInput
 from edgewise.serving.protocol.jsontensors import binary_frame, json_data, max_json_bytes
 from edgewise.tensors import OIP_DATATYPES, TensorSpec
-from edgewise.wire import Bound, Frame, Message, decode_request, encode_request
+from edgewise.wire import Frame, Message, decode_request, encode_request
 
 WHOLE = [name for name in OIP_DATATYPES if np.dtype(name).kind in "iu"]
 BOUND = Bound.exactly(TensorSpec(name="x", dtype="float32", shape=(2, 3)))
