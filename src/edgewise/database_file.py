@@ -184,6 +184,8 @@ class DatabaseFile:
             ) from None
 
     def _connect(self) -> sqlite3.Connection:
+        if self._is_emptied():
+            raise _damage("the file is empty, and its log is not")  # SQLite would drop the log
         db = sqlite3.connect(
             self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
         )
@@ -201,6 +203,13 @@ class DatabaseFile:
             db.close()
             raise _damage(health)
         return db
+
+    def _is_emptied(self) -> bool:
+        """Whether what there is stands in the log alone; nobody begins a file so."""
+        try:
+            return self.path.stat().st_size == 0 < os.stat(f"{self.path}-wal").st_size
+        except OSError:
+            return False
 
     def _set_up(self, db: sqlite3.Connection) -> None:
         db.execute("PRAGMA journal_mode = WAL")

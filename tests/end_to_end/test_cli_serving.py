@@ -129,7 +129,9 @@ def test_a_port_in_use(bundle: Bundle) -> None:
     [
         (("--port", "70000"), "expected a port from 0 to 65535, found 70000"),
         (("--host", "no such host"), "expected an address of this machine to listen on"),
+        (("--allow-host", "http://x/"), "expected a host's name, such as .* found 'http://x/';"),
         (("--threads", "0"), "expected at least 1 thread, found 0"),
+        (("--threads", "9" * 20), "expected at most 1024 threads, found 9+; more than there are"),
     ],
 )
 def test_options_that_do_not_fit(bundle: Bundle, words: tuple[str, str], said: str) -> None:

@@ -22,6 +22,7 @@ from command_line import COMMAND, read_url, refused, serving, type_command
 from edgewise.bundle import Bundle
 from edgewise.running import connect
 from edgewise.serving import NewKey, new_key, write_entry
+from edgewise.submission import Submission
 from edgewise.wire import HEADER_LENGTH_FIELD, Message, encode_request
 from http_requests import INFER, ask, infer, metrics
 from session_bundles import image, logits_of, session_bundle
@@ -426,6 +427,22 @@ def test_what_never_ends_is_cut_off_at_the_limit(bundle: Bundle) -> None:
     (line,) = [event for event in said if event["event"] == "request"]
     assert (line["status"], line["refused"]) == (503, "cut_off")
     assert not any("Traceback" in event.get("trace", "") for event in said)
+
+
+def test_the_log_tells_a_taken_key_and_loading_from_what_shares_their_status(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    database = f"sqlite:///{tmp_path}/submissions.db"
+    with serving(bundle.path, "--submissions", database, "--log", "json") as (url, process):
+        for i in range(2):
+            frame = Submission(key="a", record={"i": i}).frame()
+            fields = {HEADER_LENGTH_FIELD: str(frame.header_bytes)}
+            last = ask(url, "/v2/models/tiny/submit", bytes(frame.body), **fields)
+        assert last.status == 409
+        assert ask(url, "/v2/repository/models/tiny/load", b"").status == 403
+        said = [json.loads(line) for line in _end(process).splitlines()]
+    refused = [event["refused"] for event in said if event.get("refused")]
+    assert refused == ["key_taken", "loading"]
 
 
 def test_a_killed_server_leaves_its_port_free(bundle: Bundle) -> None:

@@ -180,6 +180,16 @@ def test_texts_for_a_network_that_reads_none_are_refused(tmp_path: Path) -> None
         )
 
 
+def test_a_photo_for_a_network_that_reads_texts_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    photo = tmp_path / "cat.png"
+    photo.write_bytes(b"a photo")
+    refused(
+        type_command("run", bundle.path, photo),
+        said=r"expected texts or arrays for the bundle '.*', which reads texts, found the file"
+        r" .*cat.png; pass --text TEXT, or texts by line in a .txt, .csv or .tsv file$",
+    )
+
+
 def test_something_to_answer_is_asked_for(bundle: Bundle) -> None:
     refused(
         type_command("run", bundle.path),

@@ -18,6 +18,7 @@ from edgewise.errors import EdgewiseError
 
 _DEBUG = "EDGEWISE_DEBUG"
 _INTERRUPTED = 130
+_NEGATIVE = re.compile(r"-[.\d]")
 _NO_NUMBER = re.compile("invalid (int|float) value:")  # argparse's words
 
 
@@ -26,6 +27,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
+        self._negative_number_matcher = _NEGATIVE  # so that -1s is a bad time, and no option
 
     # argparse lets the outermost parser complain, which does not know the command's options.
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:

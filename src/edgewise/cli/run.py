@@ -20,7 +20,7 @@ from edgewise.cli.credentials import add_credentials, read_api_key
 from edgewise.cli.options import duration
 from edgewise.cli.reports import read_reports, report_lines, reports_json
 from edgewise.cli.streams import add_stream_options, check_stream_options, run_stream
-from edgewise.cli.texts import TEXT_FILES, named_texts, texts_in
+from edgewise.cli.texts import TEXT_FILES, named_texts, refuse_photo, texts_in
 from edgewise.cli.traces import add_traces, open_traces
 from edgewise.errors import BadInput, LinkFailed
 from edgewise.tensors import Array
@@ -216,8 +216,11 @@ def _read_inputs(files: Sequence[Path], bundle: Bundle) -> Iterator[tuple[str, I
             yield from _read_rows(file, bundle)
         elif kind in TEXT_FILES:
             yield from texts_in(file, bundle)
+        elif kind == ".npy":
+            yield str(file), _read_array(file)
         else:
-            yield str(file), _read_array(file) if kind == ".npy" else file
+            refuse_photo(file, bundle)
+            yield str(file), file
 
 
 def _read_rows(file: Path, bundle: Bundle) -> Iterator[tuple[str, Input]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 # The words of edgewise.serving.LogForm, which --help should not load.
 LOG_FORMS = ("human", "json", "off")
+_HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]")
 
 
 def add_command(commands: Commands) -> None:
@@ -34,7 +36,12 @@ def add_command(commands: Commands) -> None:
     parser.add_argument("bundles", metavar="BUNDLE", type=Path, nargs="+")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
     parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="a name to answer to"
+        "--allow-host",
+        type=reads(_host),
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name to answer to",
     )
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (8000)")
     parser.add_argument(
@@ -91,6 +98,16 @@ def _add_versions(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of each name, bundles that were replaced and still answer their devices (1)",
     )
+
+
+def _host(text: str) -> str:
+    if not _HOST.fullmatch(text):
+        raise BadInput(
+            expected="a host's name, such as edge.example",
+            found=repr(text[:80]),
+            remedy="leave out scheme, port and path; an address of IPv6 stands in brackets",
+        )
+    return text
 
 
 def _canary(text: str) -> Canary:

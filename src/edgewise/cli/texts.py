@@ -37,6 +37,20 @@ def texts_in(file: Path, bundle: Bundle) -> Iterator[tuple[str, str]]:
         yield f"{file}:{line}", text
 
 
+def refuse_photo(file: Path, bundle: Bundle) -> None:
+    """Refuse what is no text and no array for a network that reads texts.
+
+    Raises:
+        BadInput: when the bundle's network reads them.
+    """
+    if bundle.manifest.tokenizer is not None:
+        raise BadInput(
+            expected=f"texts or arrays for the bundle {bundle.manifest.name!r}, which reads texts",
+            found=f"the file {file}",
+            remedy="pass --text TEXT, or texts by line in a .txt, .csv or .tsv file",
+        )
+
+
 def _rows(file: Path) -> list[tuple[int, str]]:
     from edgewise.examples import read_texts
 

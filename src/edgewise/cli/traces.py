@@ -53,22 +53,32 @@ def open_traces(path: Path | None, *, quiet: bool) -> Iterator[TraceLog | None]:
 
 
 def _check_place(path: Path) -> None:
-    """Refuse a file that never was a database: a damaged log is set aside, a photo is not."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(_DATABASE))
-    except OSError:  # not there yet, or the log itself says what is wrong
-        return
-    if start and start != _DATABASE:
+    """Refuse what never was a database: a damaged log is set aside, a photo is not."""
+    if path.is_dir() or _never_was_one(path):
         raise BadInput(
             expected=f"a trace log or nothing at {path}",
-            found="another file",
+            found="a folder" if path.is_dir() else "another file",
             remedy="name another place with --traces",
         )
 
 
+def _never_was_one(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_DATABASE))
+    except OSError:  # not there yet, or the log itself says what is wrong
+        return False
+    return bool(start) and start != _DATABASE
+
+
 def execute(args: argparse.Namespace) -> int:
     """Print what requests took."""
+    if args.file.is_file() and _never_was_one(args.file):
+        raise BadInput(
+            expected=f"a trace log at {args.file}",
+            found="another file",
+            remedy="name the file that edgewise run --traces wrote",
+        )
     routes = summarise(read_traces(args.file, since_s=args.since))
     if args.json:
         requests = sum(route.requests for route in routes)

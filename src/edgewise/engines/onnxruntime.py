@@ -16,6 +16,7 @@ from edgewise.tensors import Array, Feeds, TensorSpec, check_array
 
 ort.set_default_logger_severity(4)
 
+_MOST_THREADS = 1024
 _LEVELS: Mapping[Optimisation, Any] = {
     Optimisation.NONE: ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     Optimisation.BASIC: ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -50,6 +51,12 @@ class OnnxRuntimeEngine:
         if threads < 1:  # onnxruntime would take all cores, and no figure would say so
             raise BadInput(
                 expected="at least 1 thread", found=str(threads), remedy="state how many"
+            )
+        if threads > _MOST_THREADS:
+            raise BadInput(
+                expected=f"at most {_MOST_THREADS} threads",
+                found=str(threads),
+                remedy="more than there are cores gain nothing",
             )
         self.threads = threads
         self.optimisation = optimisation

@@ -119,8 +119,9 @@ class Desk:
         await read_small_body(request, timeout_s=self.access.body_timeout_s)
         return JSONResponse(repository_index(self.repository.snapshot.bundles))
 
-    async def no_loading(self, _: Request) -> Response:
+    async def no_loading(self, request: Request) -> Response:
         """Nobody outside decides what is served."""
+        account_of(request.scope).refused = "loading"
         raise refusal(
             403,
             expected="requests for the models that this server was started with",

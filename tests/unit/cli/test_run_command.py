@@ -277,6 +277,7 @@ def test_nothing_there(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFix
         (("--slowdown", "0.5"), "expected --slowdown of at least 1"),
         (("--slowdown", "nan"), "expected --slowdown of at least 1"),
         (("--timeout", "0"), "expected a time-out above 0"),
+        (("--deadline", "-1s"), "expected a duration such as 80ms, found '-1s'; use"),
         (("--link", "ltee"), "expected one of the links 3g, lte, wifi, found 'ltee'"),
         (("--link", "up=5"), "expected a rate such as 5.85Mbit/s, found '5'"),
         (("--server", "nowhere"), "expected a server address such as http://127.0.0.1:8000"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgewise.cli.entry import main
 from edgewise.cli.traces import open_traces
 from edgewise.errors import BadInput
 
@@ -18,6 +19,24 @@ def test_a_photo_is_not_mistaken_for_a_damaged_log(tmp_path: Path) -> None:
         pass
     assert photo.read_bytes() == b"\xff\xd8 a photo"
     assert list(tmp_path.iterdir()) == [photo]
+
+
+def test_a_folder_is_no_place_for_a_log(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="found a folder; name"), open_traces(tmp_path, quiet=True):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_file_is_not_called_a_damaged_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("no traces\n")
+    assert main(["traces", str(text)]) == 2
+    assert capsys.readouterr().err == (
+        f"edgewise: expected a trace log at {text}, found another file; name the file that"
+        " edgewise run --traces wrote\n"
+    )
 
 
 @pytest.mark.parametrize("before", [None, b""])

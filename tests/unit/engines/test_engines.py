@@ -84,6 +84,12 @@ def test_no_threads_are_refused(doubling, threads):
     assert str(refusal.value) == (f"expected at least 1 thread, found {threads}; state how many")
 
 
+@pytest.mark.parametrize("threads", [1025, 10**22])
+def test_more_threads_than_anybody_has_are_refused(doubling, threads):
+    with pytest.raises(BadInput, match=f"expected at most 1024 threads, found {threads}; more"):
+        open_engine(doubling, threads=threads)
+
+
 def test_says_what_it_takes_and_gives(doubling):
     with open_engine(doubling) as engine:
         assert list(map(str, engine.inputs)) == ["x float32[N, 2]"]

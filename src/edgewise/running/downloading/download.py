@@ -153,6 +153,17 @@ class _Offer:
     digest: str
 
 
+def _read_manifest(raw: bytes, origin: Origin) -> Manifest:
+    try:
+        return read_manifest(raw, where=f"the manifest from {origin.url}")
+    except BadInput as error:
+        raise BadInput(
+            expected=error.expected,
+            found=error.found,
+            remedy="check that an edgewise of this version answers there",
+        ) from None
+
+
 def _read_offer(origin: Origin, name: str, digest: str | None) -> _Offer:
     raw = origin.manifest(name)
     found = hashlib.sha256(raw).hexdigest()
@@ -162,7 +173,7 @@ def _read_offer(origin: Origin, name: str, digest: str | None) -> _Offer:
             found=f"the bundle {found}",
             remedy="ask its operator which one is right",
         )
-    manifest = read_manifest(raw, where=f"the manifest from {origin.url}")
+    manifest = _read_manifest(raw, origin)
     if manifest.name != name:
         raise BadInput(
             expected=f"the manifest of {name!r} from {origin.url}",

@@ -11,6 +11,7 @@ from typing import Protocol
 from edgewise.running.content import Input
 
 _GOODBYE_S = 1.0
+_LONGEST_PAUSE_S = 3600.0  # the system refuses some that are far longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,7 @@ class PacedFrames:
         if frame is None:
             return None
         while (early_s := frame.due_s - self._clock()) > 0:
-            self._pause(early_s)
+            self._pause(min(early_s, _LONGEST_PAUSE_S))
         now_s = self._clock()  # looked at once: a source slower than its rate never catches up
         while self._next_due_s <= now_s and self._pull() is not None:
             pass

@@ -29,7 +29,7 @@ from edgewise.wire import (
     read_message,
 )
 
-_NUMBER = re.compile(r"[0-9]{1,15}")
+_NUMBER = re.compile(r"[0-9]{1,20}")  # HTTP parsers refuse 2^64 and more
 # TCP segments carry 536 bytes or more; a sender of fewer than 64 a piece wants our time.
 _SMALL_PIECES = 1024
 _PIECE_BYTES = 64
@@ -85,13 +85,18 @@ def header_bytes(headers: Headers, *, body_bytes: int) -> int:
     Raises:
         HTTPException: 400 when it is missing or cannot be.
     """
-    declared = only(headers, HEADER_LENGTH_FIELD) or ""
+    values = headers.getlist(HEADER_LENGTH_FIELD)
+    declared = values[0] if len(values) == 1 else ""
     limit = min(body_bytes, MAX_HEADER_BYTES)
+    if limit == 0:
+        raise refusal(
+            400, expected="a body", found="none", remedy="send the frame behind the header"
+        )
     if not _NUMBER.fullmatch(declared) or not 0 < int(declared) <= limit:
         raise refusal(
             400,
             expected=f"{HEADER_LENGTH_FIELD} from 1 to {limit}",
-            found=declared[:20] or "none",
+            found="several" if len(values) > 1 else declared[:20] or "none",
             remedy="send binary tensors: a JSON header, then raw little-endian bytes",
         )
     return int(declared)

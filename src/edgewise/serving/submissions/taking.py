@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from edgewise.serving.access.access import Admission
+from edgewise.serving.observing.account import account_of
 from edgewise.serving.protocol.compression import refuse_compression
 from edgewise.serving.protocol.fields import only
 from edgewise.serving.protocol.refusals import error_reply, refusal
@@ -71,6 +72,7 @@ async def take_submission(
         try:
             stored, duplicate = await anyio.to_thread.run_sync(keep, limiter=writers)
         except KeyTaken as error:
+            account_of(request.scope).refused = "key_taken"
             return error_reply(409, str(error))
         except StoreFailed as error:
             _log.error("a submission was not stored: %s", error)

@@ -89,6 +89,20 @@ def test_a_frame_that_is_too_old_when_its_turn_comes_is_dropped() -> None:
     assert (frames.summary().superseded, frames.summary().too_old) == (1, 0)
 
 
+def test_no_pause_is_longer_than_the_system_allows() -> None:
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise KeyboardInterrupt
+
+    frames = stream(Busy(Time()), [0, 1], fps=1e-320, clock=lambda: 0.0, pause=pause)
+    with pytest.raises(KeyboardInterrupt):
+        list(frames)
+    assert pauses == [3600.0] * 3
+
+
 def test_the_deadline_counts_from_when_the_frame_was_due() -> None:
     busy = Busy(Time(), takes_s=lambda number: 0.375 if number else 0.1875)
     frames = paced(busy, range(3), fps=8, deadline_s=0.25, max_age_s=1.0)

@@ -274,6 +274,24 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(
             assert keys(outbox) == ["b"]
 
 
+def test_the_log_of_a_file_that_was_emptied_is_set_aside_with_it(path: Path) -> None:
+    _python(
+        "import os, sys; from edgewise.running import Outbox;"
+        "from edgewise.submission import Submission; outbox = Outbox(sys.argv[1]);"
+        "outbox.put(Submission(key='a', record={'seen': 1}), model='m'); os._exit(0)",
+        path,
+    )
+    log = path.with_name("outbox.db-wal").read_bytes()
+    assert log
+    path.write_bytes(b"")
+    with Outbox(path) as outbox:
+        assert outbox.damaged == path.with_name("outbox.db.damaged-1")
+        assert path.with_name("outbox.db.damaged-1-wal").read_bytes() == log
+        outbox.put(item("b"), model="m")
+    with Outbox(path) as outbox:
+        assert keys(outbox) == ["b"]
+
+
 def test_a_damaged_file_is_not_taken_from_under_another_process(path: Path) -> None:
     with Outbox(path):
         with sqlite3.connect(path) as db:

@@ -50,7 +50,7 @@ def test_a_length_up_to_the_limit_is_taken() -> None:
     assert declared_bytes(Headers({"content-length": "9"}), limit_bytes=9) == 9
 
 
-@pytest.mark.parametrize("value", [None, "", "x", "-1", "1 2", "1" * 16])
+@pytest.mark.parametrize("value", [None, "", "x", "-1", "1 2", "1" * 21])
 def test_other_lengths_are_refused(value: str | None) -> None:
     headers = Headers({} if value is None else {"content-length": value})
     status, text = _refused(lambda: declared_bytes(headers, limit_bytes=9))
@@ -60,12 +60,13 @@ def test_other_lengths_are_refused(value: str | None) -> None:
     )
 
 
-def test_longer_bodies_are_refused() -> None:
-    headers = Headers({"content-length": "10"})
+@pytest.mark.parametrize("length", [10, 10**18, 2**64 - 1])
+def test_longer_bodies_are_refused(length: int) -> None:
+    headers = Headers({"content-length": str(length)})
     assert _refused(lambda: declared_bytes(headers, limit_bytes=9)) == (
         413,
-        "expected a body of at most 9 bytes, found 10 bytes; send what a route of this bundle"
-        " sends",
+        f"expected a body of at most 9 bytes, found {length} bytes; send what a route of this"
+        " bundle sends",
     )
 
 
@@ -82,6 +83,19 @@ def test_a_header_outside_the_body_is_refused(value: str, found: str) -> None:
     assert text == (
         f"expected {NAME} from 1 to 100, found {found}; send binary tensors: a JSON header, then"
         " raw little-endian bytes"
+    )
+
+
+def test_a_header_length_that_stands_twice_is_not_called_missing() -> None:
+    headers = Headers(raw=[(NAME.lower().encode(), b"5")] * 2)
+    status, text = _refused(lambda: header_bytes(headers, body_bytes=100))
+    assert (status, "from 1 to 100, found several; " in text) == (400, True)
+
+
+def test_no_header_fits_into_an_empty_body() -> None:
+    assert _refused(lambda: header_bytes(Headers({NAME: "5"}), body_bytes=0)) == (
+        400,
+        "expected a body, found none; send the frame behind the header",
     )
 
 
