@@ -10,7 +10,7 @@ from typing import Self
 from edgewise.bundle import Bundle, FallbackKind, Route, RouteKind
 from edgewise.engines import Pace
 from edgewise.errors import BadInput, LinkFailed
-from edgewise.running.answer import Answer, InferenceSource
+from edgewise.running.answer import FALLBACK, Answer, InferenceSource
 from edgewise.running.cancelling import Cancellation
 from edgewise.running.content import Content, Input, InputReader
 from edgewise.running.deciding.events import (
@@ -309,7 +309,7 @@ class Session:
         route = fallback_route(self._bundle.manifest) if answered.fallback else tried
         quality = route.quality if route is not None else None
         return InferenceSource(
-            route=route.name if route is not None else "fallback",
+            route=route.name if route is not None else FALLBACK,
             kind=(route.kind if route is not None else RouteKind.LOCAL).value,
             reason=answered.reason,
             agreement=quality.value if quality and quality.metric == "agreement" else None,

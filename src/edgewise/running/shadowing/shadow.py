@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from edgewise.bundle import Bundle, Manifest, Route, RouteKind
 from edgewise.engines import Engine
-from edgewise.running.answer import Answer
+from edgewise.running.answer import FALLBACK, Answer
 from edgewise.running.content import Content
 from edgewise.running.deciding.machine import Health
 from edgewise.running.deciding.steering import Mind
@@ -25,7 +25,6 @@ from edgewise.tensors import Array
 
 _END_S = 2.0
 _NICEST = 19
-FALLBACK = "fallback"
 
 
 @dataclass(slots=True, kw_only=True)
