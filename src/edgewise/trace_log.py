@@ -202,7 +202,7 @@ class TraceLog:
             return batch
 
     def _write(self, batch: Sequence[Trace]) -> None:
-        with self._transaction() as db:
+        with self._file.transaction() as db:
             for trace in batch:
                 number = db.execute(_INSERT, _row(trace)).lastrowid
                 db.executemany(
@@ -227,7 +227,7 @@ class TraceLog:
             self._trim_large()
 
     def _trim_aged(self) -> None:
-        with self._transaction() as db:
+        with self._file.transaction() as db:
             (last,) = db.execute(
                 "SELECT max(number) FROM requests WHERE number <= ? AND at_s < ?",
                 (_oldest_share(db), self._clock() - self._limits.max_age_s),
@@ -237,23 +237,11 @@ class TraceLog:
 
     def _trim_large(self) -> None:
         while _used_bytes(self._file.db) > self._limits.max_bytes:
-            with self._transaction() as db:
+            with self._file.transaction() as db:
                 last = _oldest_share(db)
                 if last is None:
                     return
                 _forget(db, last)
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        db = self._file.db
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield db
-            db.execute("COMMIT")
-        finally:
-            if db.in_transaction:
-                with contextlib.suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
 
 
 def read_traces(path: Path | str, *, since_s: float | None = None) -> Iterator[Trace]:

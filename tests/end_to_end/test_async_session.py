@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import inspect
 import socket
 import threading
 import time
@@ -367,6 +368,12 @@ def test_it_tells_how_it_is_doing_while_it_answers(split: Bundle) -> None:
 
     with LyingServer(greet_as(split), holding).running() as lying:
         asyncio.run(main())
+
+
+def test_it_is_opened_with_what_a_session_is_opened_with() -> None:
+    asynchronous = inspect.signature(edgewise.connect_async)
+    assert asynchronous.parameters == inspect.signature(edgewise.connect).parameters
+    assert inspect.iscoroutinefunction(edgewise.connect_async)
 
 
 def test_it_keeps_traces(split: Bundle, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgewise.bundle import Coefficients, Route, RouteKind
 from edgewise.errors import BadInput
-from edgewise.running import Policy, choose, predict_s
+from edgewise.running import Policy
 from edgewise.running.deciding.events import (
     AnswerNow,
     Asked,
@@ -32,6 +32,7 @@ from edgewise.running.deciding.events import (
 )
 from edgewise.running.deciding.machine import Health, Phase, State, step
 from edgewise.specs import LinkSpec, Provenance
+from first_choices import first_choice, first_prediction_s
 
 LONGEST_PAUSE_S = 30.0
 NOW = st.floats(0, 1e6)
@@ -211,6 +212,7 @@ def bundles(draw: st.DrawFn) -> list[Route]:
             name=f"r{i}",
             kind=kind,
             cut=draw(st.sampled_from([(), ("x",), ("feature",)])),
+            server_part=None if kind is RouteKind.LOCAL else "tail",
             coefficients=Coefficients(
                 device_s=draw(SECONDS),
                 cloud_s=draw(SECONDS),
@@ -227,8 +229,8 @@ def bundles(draw: st.DrawFn) -> list[Route]:
 def test_auto_takes_the_least_predicted_time_and_the_earliest_among_equals(
     routes: list[Route], link: LinkSpec
 ):
-    choice = choose(routes, link=link)
-    times = [predict_s(route, link) for route in routes]
+    choice = first_choice(routes, link=link)
+    times = [first_prediction_s(route, link) for route in routes]
     assert choice.predicted_s == min(times)
     assert choice.route is routes[times.index(min(times))]
 
@@ -238,7 +240,9 @@ def test_a_policy_is_never_broken(
     routes: list[Route], link: LinkSpec | None, policy: Policy, stays: bool
 ):
     try:
-        choice = choose(routes, link=link, policy=policy, raw_input_stays=stays, inputs=["x"])
+        choice = first_choice(
+            routes, link=link, policy=policy, raw_input_stays=stays, inputs=["x"]
+        )
     except BadInput:
         assert not any(_fits(route, policy, stays) for route in routes)
         return
@@ -268,7 +272,7 @@ def test_a_faster_link_never_worsens_the_predicted_time(
         down_bytes_per_s=link.down_bytes_per_s * times,
         rtt_s=link.rtt_s / times,
     )
-    slow, fast = choose(routes, link=link), choose(routes, link=faster)
+    slow, fast = first_choice(routes, link=link), first_choice(routes, link=faster)
     assert fast.predicted_s <= slow.predicted_s or fast.predicted_s == pytest.approx(
         slow.predicted_s, rel=1e-12
     )

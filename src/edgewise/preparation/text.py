@@ -23,10 +23,10 @@ _REMEDY = "correct the preparation in the model's metadata"
 class TextPreparation:
     """How a text becomes a network's inputs, each int64 [1, tokens].
 
-    The tokenizer itself travels in the metadata as ``edgewise.tokenizer``. What is longer than
-    ``max_tokens`` loses its end; special tokens count and stay. Where the network takes a fixed
-    number of tokens, shorter texts are padded with zeros that the attention mask hides, and
-    longer ones lose their end.
+    The tokenizer itself travels in the model's metadata as ``edgewise.tokenizer``, and in the
+    manifest of a bundle. What is longer than ``max_tokens`` loses its end; special tokens count
+    and stay. Where the network takes a fixed number of tokens, shorter texts are padded with
+    zeros that the attention mask hides, and longer ones lose their end.
 
     Args:
         input_ids: the name of the input that takes the ids of the tokens.

@@ -12,7 +12,7 @@ from edgewise.running.answer import Answer, InferenceSource
 from edgewise.running.cancelling import Cancellation, GivenUp
 from edgewise.running.connecting import connect
 from edgewise.running.content import Input
-from edgewise.running.deciding.choice import Choice, Policy, choose, named_route, predict_s
+from edgewise.running.deciding.choice import Policy, named_route, predict_s
 from edgewise.running.linking.exchange import Link, Reply, Request
 from edgewise.running.options import Options, ShadowOptions
 from edgewise.running.session import Session
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "Cancellation",
-    "Choice",
     "Download",
     "Entry",
     "Fetched",
@@ -57,7 +56,6 @@ __all__ = [
     "Status",
     "Stream",
     "StreamSummary",
-    "choose",
     "connect",
     "download_bundle",
     "named_route",

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from edgewise.tensors import Array
 from edgewise.trace import Trace
 
+FALLBACK = "fallback"
+"""Stands for the route where a network answered that is on none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceSource:
     """Where an answer comes from.
 
     Args:
-        route: the route that answered.
+        route: the route that answered, or ``fallback``.
         kind: ``local``, ``split``, ``cloud`` …
         reason: why that route, in words a person reads.
         agreement: share of examples on which that route decides as the full network does;

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
-from edgewise.bundle import Bundle, Route
+from edgewise.bundle import Route
 from edgewise.running.answer import Answer
 from edgewise.running.cancelling import Cancellation
 from edgewise.running.connecting import connect
 from edgewise.running.content import Input
-from edgewise.running.equipment import Clock
-from edgewise.running.options import Options
 from edgewise.running.session import Session, closed_session
 from edgewise.running.shadowing.shadow_report import ShadowReport
 from edgewise.running.status import Status
-from edgewise.running.submitting.outbox import Outbox
 from edgewise.running.submitting.outbox_items import Receipt
 from edgewise.running.submitting.submitter import Flushed, Submittable
-from edgewise.trace_log import TraceLog
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -37,12 +33,10 @@ class AsyncSession:
 
     Args:
         session: used by nobody else; closed with this.
-        clock: that of the session.
     """
 
-    def __init__(self, session: Session, *, clock: Clock = time.perf_counter) -> None:
+    def __init__(self, session: Session) -> None:
         self.session = session
-        self._clock = clock
         self._asking, self._storing, self._delivering = map(_one_thread, ("ask", "store", "flush"))
         self._closing: asyncio.Task[None] | None = None
 
@@ -55,11 +49,11 @@ class AsyncSession:
         server is ended, and the next request begins.
         """
         cancellation = Cancellation()
-        asked_s = self._clock()
+        asked_s = self.session.clock()
 
         def ask() -> Answer:
             # The deadline counts from the call, and not from this request's turn.
-            left_s = None if deadline_s is None else deadline_s - (self._clock() - asked_s)
+            left_s = None if deadline_s is None else deadline_s - (self.session.clock() - asked_s)
             return self.session.run(
                 value, deadline_s=left_s, route=route, cancellation=cancellation
             )
@@ -134,53 +128,36 @@ class AsyncSession:
             thread.shutdown()
 
 
-async def connect_async(  # noqa: PLR0913 - as of connect
-    bundle: Bundle | Path | str,
-    url: str | None,
-    *,
-    options: Options | None = None,
-    outbox: Outbox | None = None,
-    traces: TraceLog | None = None,
-    clock: Clock = time.perf_counter,
-    api_key: str | None = None,
-    ca_path: Path | str | None = None,
-) -> AsyncSession:
-    """Open the device half of a bundle without blocking the event loop; see :func:`connect`.
+_Awaited = Coroutine[Any, Any, AsyncSession]
+_Opening = Callable[..., _Awaited]
 
-    Args:
-        bundle: a bundle folder, or an open bundle.
-        url: where ``edgewise serve`` listens; ``None`` keeps everything on the device.
-        options: policy, expected link, time-out, emulated slowdown, shadow mode.
-        outbox: where ``submit`` stores what must reach the server; closed with the session.
-        traces: where what happened to each request is kept, without inputs and outputs; closed
-            with the session.
-        clock: seconds that only go forward.
-        api_key: shown to the server with every request, when it asks for keys.
-        ca_path: PEM; trust these certificates instead of those that the system trusts.
 
-    Raises:
-        BadInput: as :func:`connect` does.
+def _takes_what(opens: Callable[P, Session]) -> Callable[[_Opening], Callable[P, _Awaited]]:
+    """Give a function that passes all on to another one that one's signature."""
+
+    def with_signature(opening: _Opening) -> Callable[P, _Awaited]:
+        kept = inspect.signature(opens)
+        opening.__dict__["__signature__"] = kept.replace(return_annotation="AsyncSession")
+        return opening
+
+    return with_signature
+
+
+@_takes_what(connect)
+async def connect_async(*args: Any, **kwargs: Any) -> AsyncSession:
+    """Open the device half of a bundle without blocking the event loop.
+
+    Takes and raises what :func:`connect` does.
 
     Example::
 
         async with await connect_async("bundle", "http://127.0.0.1:8000") as session:
             first, second = await asyncio.gather(session.run("a.jpg"), session.run("b.jpg"))
     """
-    work = partial(
-        connect,
-        bundle,
-        url,
-        options=options,
-        outbox=outbox,
-        traces=traces,
-        clock=clock,
-        api_key=api_key,
-        ca_path=ca_path,
-    )
     with_thread = _one_thread("connect")
-    connecting = with_thread.submit(work)
+    connecting = with_thread.submit(connect, *args, **kwargs)
     try:
-        return AsyncSession(await asyncio.wrap_future(connecting), clock=clock)
+        return AsyncSession(await asyncio.wrap_future(connecting))
     except asyncio.CancelledError:
         connecting.add_done_callback(_close_unwanted)
         raise

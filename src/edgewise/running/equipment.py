@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 
 from edgewise.bundle import Bundle, Route
 from edgewise.engines import EmulatedEngine, Engine, Pace
-from edgewise.running.deciding.choice import Policy
 from edgewise.running.linking.exchange import Link
 from edgewise.running.options import Options
 from edgewise.running.racing import Device
 from edgewise.running.trusting import open_trusted, trusted_routes
-from edgewise.running.usable import device_parts, usable_routes
+from edgewise.running.usable import device_parts, fallback_part, usable_routes
 
 Clock = Callable[[], float]
 
@@ -84,9 +83,8 @@ def equip(
     routes = usable_routes(manifest, options, online=link is not None)
     opened = open_trusted(bundle, device_parts(manifest, routes, options), threads=options.threads)
     engines = {name: EmulatedEngine(engine, pace) for name, engine in opened.engines.items()}
-    alone = None
-    if manifest.fallback.part is not None and options.policy is not Policy.ONLY_IN_CLOUD:
-        alone = engines.get(manifest.fallback.part)
+    fallback = fallback_part(manifest, options)
+    alone = None if fallback is None else engines.get(fallback)
     return Equipment(
         bundle=bundle,
         routes=trusted_routes(routes, opened.distrusted),

@@ -51,6 +51,7 @@ class Race:
                 finished = Finished(name=name, error=error)
             self._finished.put(finished)
 
+        # Not an executor's thread: Python waits for those when it ends, however long that takes.
         thread = threading.Thread(target=run, name=f"edgewise-{name}", daemon=True)
         thread.start()
         return thread

@@ -10,7 +10,7 @@ from typing import Self
 from edgewise.bundle import Bundle, FallbackKind, Route, RouteKind
 from edgewise.engines import Pace
 from edgewise.errors import BadInput, LinkFailed
-from edgewise.running.answer import Answer, InferenceSource
+from edgewise.running.answer import FALLBACK, Answer, InferenceSource
 from edgewise.running.cancelling import Cancellation
 from edgewise.running.content import Content, Input, InputReader
 from edgewise.running.deciding.events import (
@@ -70,7 +70,7 @@ class Session:
     ) -> None:
         self._traces = traces
         self._bundle = bundle
-        self._clock = clock
+        self.clock = clock
         self._submitter, self._shadow = submitter, shadow
         pace = Pace(slowdown=options.slowdown)
         self._reader = InputReader(bundle.manifest, pace)
@@ -125,13 +125,13 @@ class Session:
                 when the request waits in the outbox instead.
             GivenUp: when it was given up.
         """
-        recorder = Recorder(self._clock)
+        recorder = Recorder(self.clock)
         with self._lock:
             if self._closed:
                 raise closed_session()
             content = recorder.timed(SpanKind.PREPARE, lambda: self._reader.read(value))
             wanted = Wanted(
-                now_s=self._clock(),
+                now_s=self.clock(),
                 request=self._mind.state.request + 1,
                 routes=_suitable(self._rules.routes, content),
                 route=route,
@@ -189,7 +189,7 @@ class Session:
     def status(self) -> Status:
         """How the session is doing, while it answers too."""
         linked = self._equipment.link is not None
-        return describe(self._rules, self._mind, linked=linked, now_s=self._clock())
+        return describe(self._rules, self._mind, linked=linked, now_s=self.clock())
 
     def shadow_report(self, *, timeout_s: float = 0.0) -> ShadowReport:
         """What shadow mode has found so far.
@@ -239,7 +239,7 @@ class Session:
 
     def _tell(self, event: Event) -> Action | None:
         """Pass an event to the machine; what to do now."""
-        now_s = self._clock()
+        now_s = self.clock()
         with self._mind_lock:
             for took_s in [] if self._device is None else self._device.took_s():
                 ran = DeviceRan(now_s=now_s, took_s=took_s)
@@ -267,7 +267,7 @@ class Session:
         finally:
             # Whatever was raised on the way, the next request finds nothing left behind.
             errand.end()
-            self._tell(Cancelled(now_s=self._clock(), request=wanted.request))
+            self._tell(Cancelled(now_s=self.clock(), request=wanted.request))
         return self._finish(errand, answered, recorder, wanted)
 
     def _drive(self, action: Action | None, errand: Errand) -> AnswerNow:
@@ -309,7 +309,7 @@ class Session:
         route = fallback_route(self._bundle.manifest) if answered.fallback else tried
         quality = route.quality if route is not None else None
         return InferenceSource(
-            route=route.name if route is not None else "fallback",
+            route=route.name if route is not None else FALLBACK,
             kind=(route.kind if route is not None else RouteKind.LOCAL).value,
             reason=answered.reason,
             agreement=quality.value if quality and quality.metric == "agreement" else None,

@@ -10,6 +10,8 @@ from edgewise.engines import Engine, open_engine
 from edgewise.errors import BadInput
 from edgewise.running.usable import check_outputs
 
+_MOST_WORDS = 600
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
@@ -56,13 +58,22 @@ def trusted_routes(routes: Iterable[Route], distrusted: Mapping[str, str]) -> tu
     """
     trusted = tuple(route for route in routes if route.device_part not in distrusted)
     if not trusted:
-        reasons = "; ".join(f"the part {name!r}: {why}" for name, why in distrusted.items())
         raise BadInput(
             expected="a part of the bundle that gives its stored answer on this machine",
-            found=reasons[:600],
+            found=distrust_words(distrusted),
             remedy="install another version of onnxruntime, or plan the bundle anew here",
         )
     return trusted
+
+
+def distrust_words(distrusted: Mapping[str, str]) -> str:
+    """Which parts are distrusted and why, for a person.
+
+    >>> distrust_words({"tail": "it fails"})
+    "the part 'tail': it fails"
+    """
+    reasons = (f"the part {name!r}: {why}" for name, why in distrusted.items())
+    return "; ".join(reasons)[:_MOST_WORDS]
 
 
 def _find_distrusted(bundle: Bundle, engines: Mapping[str, Engine]) -> dict[str, str]:

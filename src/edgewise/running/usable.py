@@ -49,8 +49,8 @@ def device_parts(
         remote = remote or route.server_part is not None
         if route.device_part is not None:
             yield route.device_part, sent or outputs
-    fallback = manifest.fallback.part
-    if fallback is not None and remote and options.policy is not Policy.ONLY_IN_CLOUD:
+    fallback = fallback_part(manifest, options)
+    if fallback is not None and remote:
         yield fallback, outputs
 
 
@@ -87,6 +87,11 @@ def check_outputs(part: str, engine: Engine, wanted: Iterable[str]) -> None:
             found=", ".join(given),
             remedy="plan the bundle anew",
         )
+
+
+def fallback_part(manifest: Manifest, options: Options) -> str | None:
+    """The network that answers without the cloud, if there is one and the policy lets it."""
+    return None if options.policy is Policy.ONLY_IN_CLOUD else manifest.fallback.part
 
 
 def fallback_route(manifest: Manifest) -> Route | None:

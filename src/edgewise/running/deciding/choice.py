@@ -1,4 +1,4 @@
-"""Which route to take: the least predicted time among those that the policy allows."""
+"""Which routes a policy allows and prefers, and what choosing one of them says."""
 
 from __future__ import annotations
 
@@ -38,39 +38,6 @@ class Choice:
     linked: bool
 
 
-def choose(
-    routes: Sequence[Route],
-    *,
-    link: Rates | None,
-    policy: Policy = Policy.AUTO,
-    raw_input_stays: bool = False,
-    inputs: Collection[str] = (),
-) -> Choice:
-    """Choose a route; among equals the earliest.
-
-    Args:
-        routes: those of the bundle, the planner's choice first.
-        link: what the link is like now; without it the planner's order decides.
-        policy: where answers may come from.
-        raw_input_stays: forbid the routes that send the input itself.
-        inputs: names of the model's inputs, to know those routes by.
-
-    Raises:
-        BadInput: when the policy leaves no route.
-    """
-    allowed = allowed_routes(routes, policy=policy, raw_input_stays=raw_input_stays, inputs=inputs)
-    preferred = preferred_routes(allowed, policy)
-    best = preferred[0]
-    if link is not None:
-        best = min(preferred, key=lambda route: predict_s(route, link))
-    return Choice(
-        route=best,
-        predicted_s=predict_s(best, link),
-        reason=reason_for(len(preferred), link, policy),
-        linked=link is not None,
-    )
-
-
 def named_route(routes: Sequence[Route], name: str) -> Route:
     """The route of that name.
 
@@ -94,7 +61,13 @@ def allowed_routes(
     raw_input_stays: bool = False,
     inputs: Collection[str] = (),
 ) -> list[Route]:
-    """The routes that a policy leaves; see :func:`choose`.
+    """The routes that a policy leaves.
+
+    Args:
+        routes: those of the bundle.
+        policy: where answers may come from.
+        raw_input_stays: forbid the routes that send the input itself.
+        inputs: names of the model's inputs, to know those routes by.
 
     Raises:
         BadInput: when there is none.

@@ -26,7 +26,7 @@ from edgewise.progress import Progress
 from edgewise.running.downloading.origin import Changed, Origin
 from edgewise.running.downloading.staging import Staging, check_free, staging
 from edgewise.running.linking.backoff import Backoff, Patience
-from edgewise.running.trusting import open_trusted
+from edgewise.running.trusting import distrust_words, open_trusted
 
 _PATIENCE = Patience(first_s=0.25, longest_s=8.0, timeout_s=20.0)
 _FRUITLESS_TRIES = 6
@@ -335,10 +335,9 @@ def _open_former(target: Path) -> Bundle | None:
 
 
 def _unproven(distrusted: Mapping[str, str]) -> BadInput:
-    reasons = "; ".join(f"the part {name!r}: {why}" for name, why in distrusted.items())
     return BadInput(
         expected="a bundle whose parts give their stored answers on this machine",
-        found=reasons[:600],
+        found=distrust_words(distrusted),
         remedy="install another version of onnxruntime, or ask for a bundle that was planned "
         "for this machine; the former bundle, if there was one, is still in place",
     )

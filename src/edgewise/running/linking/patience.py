@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import queue
-import threading
+import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
+
+from edgewise.running.racing import Race
 
 T = TypeVar("T")
 
@@ -26,23 +27,14 @@ def within(timeout_s: float, work: Callable[[], T]) -> T:
     >>> within(5.0, lambda: 6 * 7)
     42
     """
-    results: queue.SimpleQueue[tuple[T] | BaseException] = queue.SimpleQueue()
-
-    def run() -> None:
+    race = Race()
+    race.start("send", work)
+    finished = race.wait(until_s=time.perf_counter() + timeout_s)
+    if finished is None:
+        raise TimeoutError
+    if finished.error is not None:
         try:
-            results.put((work(),))
-        except BaseException as error:  # for whoever waits, if anybody still does
-            results.put(error)
-
-    # Not an executor's thread: Python waits for those when it ends, however long that takes.
-    threading.Thread(target=run, name="edgewise-send", daemon=True).start()
-    try:
-        result = results.get(timeout=timeout_s)
-    except queue.Empty:
-        raise TimeoutError from None
-    if isinstance(result, BaseException):
-        try:
-            raise result
+            raise finished.error
         finally:
-            del result  # or it would hold this frame, and this frame it
-    return result[0]
+            del finished  # or its error would hold this frame, and this frame it
+    return cast(T, finished.result)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgewise.bundle import FallbackKind, Manifest, Quality, Route
+from edgewise.running.answer import FALLBACK
 from edgewise.shares import mean_interval, wilson
 from edgewise.tensors import Array
 
@@ -265,7 +266,7 @@ def _stated(manifest: Manifest, device: str, cloud: str) -> Figure | None:
     """
     routes = {route.name: _agreement(route) for route in manifest.routes}
     a, b = routes.get(device), routes.get(cloud)
-    if device == "fallback" and manifest.fallback.kind is FallbackKind.FULL:
+    if device == FALLBACK and manifest.fallback.kind is FallbackKind.FULL:
         a = Quality(metric="agreement", value=1.0, low=1.0, high=1.0, n=b.n if b else 0)
     if a is None or b is None:
         return None

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from edgewise.bundle import Bundle, Manifest, Route, RouteKind
 from edgewise.engines import Engine
-from edgewise.running.answer import Answer
+from edgewise.running.answer import FALLBACK, Answer
 from edgewise.running.content import Content
-from edgewise.running.deciding.choice import Policy
 from edgewise.running.deciding.machine import Health
 from edgewise.running.deciding.steering import Mind
 from edgewise.running.linking.asking import route_request
@@ -21,12 +20,11 @@ from edgewise.running.linking.exchange import Link
 from edgewise.running.options import Options
 from edgewise.running.shadowing.comparing import Compared, Tally, compared, deciding_output
 from edgewise.running.shadowing.shadow_report import ShadowReport
-from edgewise.running.usable import fallback_route
+from edgewise.running.usable import fallback_part, fallback_route
 from edgewise.tensors import Array
 
 _END_S = 2.0
 _NICEST = 19
-FALLBACK = "fallback"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -241,9 +239,7 @@ def _device_side(
     manifest: Manifest, routes: Sequence[Route], options: Options
 ) -> tuple[str, str] | None:
     """Route and network that answer on the device, if any may: the fallback before others."""
-    if options.policy is Policy.ONLY_IN_CLOUD:
-        return None
-    part, route = manifest.fallback.part, fallback_route(manifest)
+    part, route = fallback_part(manifest, options), fallback_route(manifest)
     if part is not None:
         return (FALLBACK if route is None else route.name), part
     local = (route for route in routes if route.kind is RouteKind.LOCAL)

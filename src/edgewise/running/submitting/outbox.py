@@ -305,13 +305,17 @@ class Outbox:
             work: done again when the disk was full and some room could be made.
             frees: may use the room that is kept for this, since it gives back more.
         """
-        with self._reading() as db:
+        with self._reading():
             try:
-                return _transact(db, work)
+                return self._transact(work)
             except sqlite3.Error as error:
                 if not (is_full(error) and self._file.make_room(spare=frees)):
                     raise
-            return _transact(db, work)
+            return self._transact(work)
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._file.transaction() as db:
+            return work(db)
 
     def _check_open(self) -> None:
         if not self._open:
@@ -328,18 +332,6 @@ def _grow_older(db: sqlite3.Connection, now_s: float) -> float:
     elapsed_s += min(max(now_s - seen_s, 0.0), _LONGEST_GAP_S)
     db.execute("UPDATE ages SET seen_s = ?, elapsed_s = ?", (now_s, elapsed_s))
     return float(elapsed_s)
-
-
-def _transact(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        result = work(db)
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-    return result
 
 
 def _check_found(changed: int, key: str) -> None:
